@@ -1,0 +1,1 @@
+//! The `#[talea::handler]` attribute.

@@ -1,0 +1,2 @@
+//! The guest ABI of Talea.
+#![no_std]

@@ -1,0 +1,2 @@
+//! `cargo xtask demo | test | guests | bench`.
+fn main() {}
