@@ -1,0 +1,22 @@
+//! Few cases, real processes, real sockets: what a person, a dApp and an attacker meet.
+//!
+//! Everything else is tested beside the code. Each test owns its node and its folder; no port and no
+//! file is shared.
+#![allow(missing_docs, unreachable_pub, reason = "a test target has no readers but its own files")]
+
+#[path = "e2e/flow.rs"]
+mod flow;
+#[path = "e2e/hostile.rs"]
+mod hostile;
+#[path = "e2e/http.rs"]
+mod http;
+#[path = "e2e/kill.rs"]
+mod kill;
+#[path = "e2e/node.rs"]
+mod node;
+
+/// The one place of these tests that reads a clock: to bound what must be bounded.
+#[allow(clippy::disallowed_methods, reason = "a test of a bound on real time")]
+fn monotonic() -> std::time::Instant {
+    std::time::Instant::now()
+}

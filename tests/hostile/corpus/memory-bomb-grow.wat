@@ -1,0 +1,7 @@
+;; what: growth above the limit returns -1 and the guest goes on
+;; deploy: 201
+;; expect: 200
+(module (memory (export "memory") 1)
+  (func (export "_start")
+    (if (i32.ne (memory.grow (i32.const 65535)) (i32.const -1)) (then (unreachable)))
+    (loop $again (br_if $again (i32.ne (memory.grow (i32.const 64)) (i32.const -1))))))
