@@ -73,14 +73,8 @@ pub enum Field {
 
 impl Field {
     /// Every field, in the order of its number.
-    pub const ALL: [Field; 6] = [
-        Field::Body,
-        Field::Method,
-        Field::Path,
-        Field::Query,
-        Field::Headers,
-        Field::Arguments,
-    ];
+    pub const ALL: [Field; 6] =
+        [Field::Body, Field::Method, Field::Path, Field::Query, Field::Headers, Field::Arguments];
 
     /// The field with this number.
     #[must_use]
@@ -221,9 +215,7 @@ pub const RESERVED_HEADER_PREFIX: &str = "talea-";
 pub fn is_reserved_header(name: &str) -> bool {
     let prefix = name.as_bytes().get(..RESERVED_HEADER_PREFIX.len());
     prefix.is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_HEADER_PREFIX.as_bytes()))
-        || RESERVED_HEADERS
-            .iter()
-            .any(|reserved| name.eq_ignore_ascii_case(reserved))
+        || RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
 }
 
 /// The environment of a command that is the same in every run, in this order and before the

@@ -1,9 +1,6 @@
 //! `ABI.md` and the crate say the same: the page records the hash of `src/lib.rs`, and names every
 //! import, code and bound.
-#![allow(
-    missing_docs,
-    reason = "a test binary has no readers of its documentation"
-)]
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
 use std::collections::BTreeSet;
 
@@ -15,10 +12,7 @@ const SOURCE: &[u8] = include_bytes!("../src/lib.rs");
 
 #[test]
 fn page_records_the_hash_of_the_source() {
-    let hash: String = Sha256::digest(SOURCE)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash: String = Sha256::digest(SOURCE).iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(
         PAGE.contains(&format!("(sha-256 `{hash}`)")),
         "host-api/src/lib.rs changed: read ABI.md, bring it up to date, and record {hash}"
@@ -32,11 +26,11 @@ fn page_shows_every_import_with_its_arity() {
             .lines()
             .find(|line| line.starts_with(&format!("| `{}(", import.name)))
             .unwrap_or_else(|| panic!("{} has no row", import.name));
-        let signature = row.split('`').nth(1).unwrap();
+        let signature = row.split('`').nth(1).expect("code in the first cell");
         let params = signature
             .split_once('(')
             .and_then(|(_, rest)| rest.split_once(')'))
-            .unwrap()
+            .expect("parentheses")
             .0;
         let arity = params.split(',').filter(|name| !name.is_empty()).count();
         assert_eq!(arity, import.params.len(), "{signature}");
@@ -51,17 +45,12 @@ fn page_shows_every_import_with_its_arity() {
 
 #[test]
 fn page_shows_codes_levels_and_constants() {
-    for code in [
-        api::BAD_POINTER,
-        api::BAD_ARGUMENT,
-        api::TOO_LATE,
-        api::RESERVED,
-        api::TOO_LARGE,
-    ] {
+    for code in [api::BAD_POINTER, api::BAD_ARGUMENT, api::TOO_LATE, api::RESERVED, api::TOO_LARGE]
+    {
         assert!(PAGE.contains(&format!("| {code} | ")), "{code}");
     }
     for number in 0..5 {
-        let level = api::Level::from_number(number).unwrap();
+        let level = api::Level::from_number(number).expect("a level");
         assert_eq!(level.number(), number);
         assert!(PAGE.contains(&format!("{number} `{}`", level.word())));
     }
