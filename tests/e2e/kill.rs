@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,8 +42,8 @@ fn next(state: &mut u64) -> u64 {
 /// What the callers of one life of the node have seen: receipt id and the fuel it was answered with.
 type Seen = Arc<Mutex<HashMap<String, String>>>;
 
-/// Calls until told to stop or the node is gone.
-fn call_until(stop: &AtomicBool, addr: SocketAddr, path: &str, seen: &Seen, answered: &AtomicU64) {
+/// Calls until told to stop or the node is gone. Each answer with a receipt is one message.
+fn call_until(stop: &AtomicBool, addr: SocketAddr, path: &str, seen: &Seen, told: &SyncSender<()>) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(mut connection) = Connection::open(addr) else { continue };
         while !stop.load(Ordering::Relaxed) {
@@ -51,9 +52,17 @@ fn call_until(stop: &AtomicBool, addr: SocketAddr, path: &str, seen: &Seen, answ
             if let Some(receipt) = answer.header("talea-receipt") {
                 let fuel = answer.header("talea-fuel").unwrap_or_default().to_owned();
                 seen.lock().unwrap().insert(receipt.to_owned(), fuel);
-                answered.fetch_add(1, Ordering::Relaxed);
+                // Full means that enough were counted already.
+                let _ = told.try_send(());
             }
         }
+    }
+}
+
+/// Waits for so many answers; a node that stops answering fails the test by its read timeout.
+fn wait_for(answers: &Receiver<()>, count: usize) {
+    for _ in 0..count {
+        answers.recv_timeout(Duration::from_secs(60)).expect("the node answers under load");
     }
 }
 
@@ -88,17 +97,15 @@ fn no_receipt_that_a_client_saw_is_lost_over_a_hundred_kills() {
     for life in 0..KILLS {
         let seen: Seen = Seen::default();
         let stop = AtomicBool::new(false);
-        let answered = AtomicU64::new(0);
-        let calls = 1 + next(&mut random) % 400;
+        let calls = 1 + usize::try_from(next(&mut random) % 400).unwrap();
+        let (told, answers) = sync_channel(1_024);
         std::thread::scope(|scope| {
             for _ in 0..CALLERS {
-                scope.spawn(|| call_until(&stop, node.addr, &path, &seen, &answered));
+                scope.spawn(|| call_until(&stop, node.addr, &path, &seen, &told));
             }
             // The moment of the kill is a number of answers, not a time: it falls anywhere in the
             // cycle of writing, syncing and answering, on a fast machine and on a slow one.
-            while answered.load(Ordering::Relaxed) < calls {
-                std::thread::yield_now();
-            }
+            wait_for(&answers, calls);
             rustix::process::kill_process(
                 rustix::process::Pid::from_raw(node.pid().cast_signed()).unwrap(),
                 rustix::process::Signal::KILL,
@@ -162,15 +169,13 @@ fn a_graceful_stop_drains_and_loses_nothing() {
     for _ in 0..5 {
         let seen: Seen = Seen::default();
         let stop = AtomicBool::new(false);
-        let answered = AtomicU64::new(0);
+        let (told, answers) = sync_channel(1_024);
         let addr = node.addr;
         std::thread::scope(|scope| {
             for _ in 0..CALLERS {
-                scope.spawn(|| call_until(&stop, addr, &path, &seen, &answered));
+                scope.spawn(|| call_until(&stop, addr, &path, &seen, &told));
             }
-            while answered.load(Ordering::Relaxed) < 100 {
-                std::thread::yield_now();
-            }
+            wait_for(&answers, 100);
             let began = crate::monotonic();
             assert!(node.terminate().success(), "a graceful stop is a success");
             assert!(began.elapsed() < Duration::from_secs(30), "the drain has a bound");
