@@ -1,4 +1,52 @@
-//! (being written)
-#![allow(missing_docs, reason = "the documents are being written")]
+//! The documents of Talea: what is named, signed, billed and proven.
+//!
+//! Owns: ids, the canonical encoding, signatures with a mandatory domain, Merkle trees, and the documents
+//! of one invocation (run, input, output, receipt, batch, bundle, registration, request) with the rules that
+//! bind them: the bill, the proof of a receipt, the comparison of a receipt with a re-execution.
+//!
+//! Invariants: bytes in, decisions out. A document has exactly one encoding; nothing is verified but the bytes
+//! that were carried; nothing is signed without a domain and a network; every length has a maximum that is
+//! checked before memory is taken. `DOCUMENTS.md` beside this crate describes every byte.
+//!
+//! Deliberately absent: clocks, randomness, files, sockets, threads, async, serde. Time and seeds are fields.
 
+#![deny(clippy::arithmetic_side_effects)]
+
+pub mod audit;
+pub mod batch;
+pub mod bundle;
+pub mod codec;
+pub mod id;
+pub mod input;
+pub mod merkle;
+pub mod message;
+pub mod outcome;
+pub mod output;
+pub mod price;
 pub mod profile;
+pub mod receipt;
+pub mod registration;
+pub mod request;
+pub mod run;
+pub mod sign;
+pub mod units;
+
+pub use audit::{Facts, Verdict};
+pub use batch::{Batch, Proof, SealedBatch};
+pub use bundle::Bundle;
+pub use codec::{DecodeError, Document};
+pub use id::{
+    BodyId, ChannelId, Digest, FunctionId, InputId, NetworkId, OutputId, ProfileId, PublicKey,
+    ReceiptId, RegistrationId, RunId, SecretKey,
+};
+pub use input::Input;
+pub use message::Headers;
+pub use outcome::{ExitCode, LimitKind, Outcome, TrapCode};
+pub use output::Output;
+pub use price::Price;
+pub use receipt::{Receipt, ReceiptPayment};
+pub use registration::Registration;
+pub use request::Request;
+pub use run::{Payment, Run};
+pub use sign::{Domain, Sealed, Verified, VerifyError};
+pub use units::{Fuel, Pages, Ppm, Sequence, Tal, UnixNanos};

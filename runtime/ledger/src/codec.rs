@@ -1,0 +1,70 @@
+//! The canonical encoding: a strict subset of DAG-CBOR.
+//!
+//! Format: unsigned integers up to 64 bits, byte strings, ASCII text, arrays, maps with short text keys sorted
+//! by length and then bytewise, and CID links (tag 42). No floats, null, booleans, negative numbers, indefinite
+//! lengths or other tags; every integer and length in its shortest form.
+//!
+//! Invariants: `decode(b) == Ok(x)` implies `x.encode() == b`. The decoder takes memory only after a length has
+//! passed its maximum *and* is covered by the bytes at hand. It descends as the types do, and no type contains
+//! itself, so its depth is that of the deepest document.
+//! An encode and its decode cannot diverge: both come from one [`record!`] table, whose keys are checked to be
+//! in canonical order when the crate is compiled.
+//!
+//! Absent: a tree of values. A document is written and read field by field.
+
+mod decoder;
+mod encoder;
+mod field;
+mod record;
+mod table;
+
+pub use decoder::{DecodeError, DecodeReason, Decoder, MapReader};
+pub use encoder::Encoder;
+pub use field::{Blob, Field, LengthError, List};
+pub(crate) use record::record;
+pub use record::{key_len, keys_are_canonical};
+pub use table::{Table, TableError};
+
+use crate::id::{NetworkId, PublicKey};
+use crate::sign::Domain;
+
+/// Documents up to this size get all their memory at once when they are encoded; it holds every document
+/// of the hot path (the largest of them, a paid run, stays below 600 bytes).
+const CAPACITY_MAX: usize = 1024;
+
+/// A document: a map with a type of its own, named by the CID of its bytes.
+pub trait Document: Field {
+    /// What it is: its media type, and the domain under which it is signed.
+    const DOMAIN: Domain;
+    /// No valid encoding is longer.
+    const LEN_MAX: usize = <Self as Field>::LEN_MAX;
+
+    /// The one encoding of this document.
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::with_capacity(<Self as Document>::LEN_MAX.min(CAPACITY_MAX));
+        self.put(&mut out);
+        out.finish()
+    }
+
+    /// Reads a document that fills `bytes` to the last byte.
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > <Self as Document>::LEN_MAX {
+            return Err(DecodeError::too_long(0, bytes.len() as u64, <Self as Document>::LEN_MAX));
+        }
+        let mut input = Decoder::new(bytes);
+        let document = Self::take(&mut input)?;
+        input.end()?;
+        debug_assert_eq!(document.encode(), bytes, "a strict decoder accepts one form");
+        Ok(document)
+    }
+
+    /// The network the document speaks about. Every signed document has one.
+    fn network(&self) -> Option<NetworkId> {
+        None
+    }
+
+    /// The only key whose signature counts, when the document itself names it.
+    fn named_signer(&self) -> Option<PublicKey> {
+        None
+    }
+}
