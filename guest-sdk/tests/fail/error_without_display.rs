@@ -1,0 +1,10 @@
+use talea::{Request, Response};
+
+struct Silent;
+
+#[talea::handler]
+fn f(_request: Request) -> Result<Response, Silent> {
+    Err(Silent)
+}
+
+fn main() {}

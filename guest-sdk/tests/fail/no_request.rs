@@ -1,0 +1,8 @@
+use talea::Response;
+
+#[talea::handler]
+fn f() -> Response {
+    Response::default()
+}
+
+fn main() {}

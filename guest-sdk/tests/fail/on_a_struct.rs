@@ -1,0 +1,4 @@
+#[talea::handler]
+struct F;
+
+fn main() {}

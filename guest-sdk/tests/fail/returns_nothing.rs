@@ -1,0 +1,6 @@
+use talea::Request;
+
+#[talea::handler]
+fn f(_request: Request) {}
+
+fn main() {}
