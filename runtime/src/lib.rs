@@ -1,3 +1,7 @@
 //! The Talea node: one pipeline, `call < auth < registry < executor < notary < chain < gateway`.
 //!
 //! Each module imports the type of the step before it and no more; `tests/tidy.rs` holds the table.
+
+pub mod clock;
+pub mod executor;
+pub mod store;

@@ -1,0 +1,163 @@
+//! A compiled function at rest: authenticated before a byte of it is believed.
+//!
+//! # Format
+//!
+//! ```text
+//! 0    8   magic, "TALEA-A1"
+//! 8   32   HMAC-SHA256 under the node's key, over the label below, the engine id, the function's
+//!          digest, the profile's id, the variant, and everything from byte 40 on
+//! 40   8   static fuel, little endian
+//! 48   8   initial pages of memory, little endian
+//! 56   ..  what wasmtime made
+//! ```
+//!
+//! Invariant: loading compiled code is running it, so a file that this node did not write for
+//! exactly this function, profile, variant and engine is never handed to wasmtime. A file is never
+//! taken from a peer. The MAC also finds a broken disk.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use talea_ledger::id::{FunctionId, ProfileId};
+use talea_meter::Variant;
+
+use super::engine::EngineId;
+
+const MAGIC: &[u8; 8] = b"TALEA-A1";
+const LABEL: &[u8] = b"talea artefact v1\0";
+const MAC_LEN: usize = 32;
+const FACTS_LEN: usize = 16;
+
+/// The key that the node keeps for its own artefacts.
+#[derive(Clone)]
+pub struct MacKey([u8; 32]);
+
+impl MacKey {
+    /// A key of these bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl std::fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MacKey(..)")
+    }
+}
+
+/// What an artefact is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) function: FunctionId,
+    pub(super) profile: ProfileId,
+    pub(super) variant: Variant,
+}
+
+impl Key {
+    /// The name of its file.
+    pub(super) fn file_name(&self) -> String {
+        let profile = &self.profile.to_bytes()[CID_PREFIX_LEN..];
+        let profile: String = profile.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{profile}.{}", self.function, variant_name(self.variant))
+    }
+}
+
+/// Bytes of a binary CID before its digest.
+const CID_PREFIX_LEN: usize = 4;
+
+/// The stable name of a variant.
+pub(super) fn variant_name(variant: Variant) -> &'static str {
+    match variant {
+        Variant::Exact => "exact",
+        Variant::Fast => "fast",
+        Variant::Explained => "explained",
+    }
+}
+
+/// What the executor must know of a module besides its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Charged once per run.
+    pub(super) static_fuel: u64,
+    /// Initial pages of its memory.
+    pub(super) memory_pages: u64,
+}
+
+/// A compiled module and what must be known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Artefact {
+    pub(super) facts: Facts,
+    /// What wasmtime made.
+    pub(super) code: Vec<u8>,
+}
+
+/// Why a file is not an artefact of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ArtefactFault {
+    /// Too short, or begins with other bytes.
+    #[error("not an artefact file")]
+    Shape,
+    /// Changed, cut, or written for another key, function, profile, variant or engine.
+    #[error("not authentic")]
+    Forged,
+}
+
+impl Facts {
+    pub(super) fn to_bytes(self) -> [u8; FACTS_LEN] {
+        let mut bytes = [0; FACTS_LEN];
+        bytes[..8].copy_from_slice(&self.static_fuel.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.memory_pages.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (static_fuel, memory_pages) = bytes.split_at_checked(8)?;
+        Some(Self {
+            static_fuel: u64::from_le_bytes(static_fuel.try_into().ok()?),
+            memory_pages: u64::from_le_bytes(memory_pages.try_into().ok()?),
+        })
+    }
+}
+
+fn mac(mac_key: &MacKey, engine: &EngineId, key: &Key, parts: [&[u8]; 2]) -> Hmac<Sha256> {
+    #[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(&mac_key.0).expect("HMAC takes a key of any length");
+    // Every part but the last has a fixed length, so no two lists of parts give the same bytes.
+    mac.update(LABEL);
+    mac.update(engine.as_bytes());
+    mac.update(&key.function.to_bytes());
+    mac.update(&key.profile.to_bytes());
+    mac.update(&[match key.variant {
+        Variant::Exact => 0,
+        Variant::Fast => 1,
+        Variant::Explained => 2,
+    }]);
+    for part in parts {
+        mac.update(part);
+    }
+    mac
+}
+
+/// The head of a file for this artefact; its code follows as it is.
+pub(super) fn head(artefact: &Artefact, mac_key: &MacKey, engine: &EngineId, key: &Key) -> Vec<u8> {
+    let facts = artefact.facts.to_bytes();
+    let mac = mac(mac_key, engine, key, [&facts, &artefact.code]).finalize().into_bytes();
+    [&MAGIC[..], &mac, &facts].concat()
+}
+
+/// Facts and code of a file, if this node wrote it for this key and engine.
+pub(super) fn open<'a>(
+    file: &'a [u8],
+    mac_key: &MacKey,
+    engine: &EngineId,
+    key: &Key,
+) -> Result<(Facts, &'a [u8]), ArtefactFault> {
+    let rest = file.strip_prefix(MAGIC).ok_or(ArtefactFault::Shape)?;
+    let (tag, rest) = rest.split_at_checked(MAC_LEN).ok_or(ArtefactFault::Shape)?;
+    let (facts, code) = rest.split_at_checked(FACTS_LEN).ok_or(ArtefactFault::Shape)?;
+    let mac = mac(mac_key, engine, key, [facts, code]);
+    // Compares in constant time.
+    mac.verify_slice(tag).map_err(|_| ArtefactFault::Forged)?;
+    Ok((Facts::from_bytes(facts).ok_or(ArtefactFault::Shape)?, code))
+}

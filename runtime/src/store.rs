@@ -1,0 +1,3 @@
+//! Bytes at rest. The only user of files.
+
+pub mod artefacts;
