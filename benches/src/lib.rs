@@ -1,1 +1,21 @@
-//! (being written)
+//! Benchmarks of Talea: every figure is a ratio of two things measured in one run.
+//!
+//! Owns the load generator, the peers it is pointed at, and the page the figures end on
+//! (`RESULTS.md`). Invariants: the server and the generator never share a core; contenders take
+//! turns in rounds, so that a noisy neighbour hits all of them; a figure that was not measured says
+//! so and why. Absent on purpose: timed tests. A machine's speed is no test's business.
+
+pub mod cores;
+pub mod disk;
+pub mod hello;
+pub mod histogram;
+pub mod load;
+pub mod machine;
+pub mod peers;
+pub mod report;
+pub mod requests;
+pub mod response;
+pub mod results;
+pub mod rounds;
+pub mod server;
+pub mod stopwatch;
