@@ -3,5 +3,14 @@
 //! Each module imports the type of the step before it and no more; `tests/tidy.rs` holds the table.
 
 pub mod clock;
-pub mod executor;
+pub mod limits;
+
+pub mod config;
+
 pub mod store;
+
+pub mod call;
+
+pub mod auth;
+
+pub mod executor;

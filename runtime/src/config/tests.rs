@@ -1,0 +1,182 @@
+//! Settings as data: what each source gives, which wins, and what a fault says.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+fn load(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("talea.toml");
+    std::fs::write(&path, file).unwrap();
+    let pairs = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let sources = Sources {
+        file: Some(path),
+        environment: pairs(environment).into_iter().collect(),
+        flags: pairs(flags),
+    };
+    let at = folder.path().display().to_string();
+    Config::load(&sources).map_err(|fault| fault.to_string().replace(&at, "."))
+}
+
+fn check_fault(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)], expected: Expect) {
+    match load(file, environment, flags) {
+        Ok(config) => panic!("was taken: {config:?}"),
+        Err(message) => expected.assert_eq(&message),
+    }
+}
+
+#[test]
+fn a_fault_names_its_place() {
+    let data = [("data", "d")];
+    check_fault(
+        "",
+        &[],
+        &[],
+        expect!["`data` is not set: give it as --data, TALEA_DATA or in the settings file"],
+    );
+    check_fault(
+        "listen = \"localhost\"",
+        &[],
+        &data,
+        expect![
+            "./talea.toml:1: `listen` must be an address and port such as 127.0.0.1:7600 or [::1]:7600, not `localhost`"
+        ],
+    );
+    check_fault(
+        "\n[price]\nper_cal = 1\n",
+        &[],
+        &data,
+        expect![
+            "./talea.toml:3:1: unknown field `per_cal`, expected one of `per_call`, `rate`, `per_kib`"
+        ],
+    );
+    check_fault(
+        "\n[price]\nrate = -1\n",
+        &[],
+        &data,
+        expect![
+            "./talea.toml:3: `price.rate` must be a whole number, such as 1000 or 1_000, not `-1`"
+        ],
+    );
+    check_fault(
+        "[limits]\nmemory = \"5 GiB\"",
+        &[],
+        &data,
+        expect!["./talea.toml:2: `limits.memory` must be a size from 64 KiB to 4 GiB, not `5 GiB`"],
+    );
+    check_fault(
+        "[limits]\nfuel = 11\nfuel_max = 10\n",
+        &[],
+        &data,
+        expect!["./talea.toml:2: `limits.fuel` must be from 1 to 10, not `11`"],
+    );
+    check_fault(
+        "[http]\nbody = \"1 TB\"\n",
+        &[],
+        &data,
+        expect![
+            "./talea.toml:2: `http.body` must be a size, such as 65536, 64 KiB or 16 MiB, not `1 TB`"
+        ],
+    );
+    check_fault(
+        "listen = ",
+        &[],
+        &data,
+        expect!["./talea.toml:1:10: string values must be quoted, expected literal string"],
+    );
+    check_fault(
+        "",
+        &[("TALEA_PRICE_PERCALL", "1")],
+        &data,
+        expect![
+            "environment variable TALEA_PRICE_PERCALL: `price_percall` is not a setting; did you mean `price.per_call`?"
+        ],
+    );
+    check_fault(
+        "",
+        &[("TALEA_HTTP_GRACE", "10")],
+        &data,
+        expect![
+            "environment variable TALEA_HTTP_GRACE: `http.grace` must be a time with its unit, such as 500ms, 10s, 5m, 12h or 7d, not `10`"
+        ],
+    );
+    check_fault(
+        "",
+        &[("TALEA_CREDIT_PAYERS", "did:key:zzz")],
+        &data,
+        expect![
+            "environment variable TALEA_CREDIT_PAYERS: `credit.payers` must be a list of keys, each such as did:key:z6Mk..., not `did:key:zzz`"
+        ],
+    );
+    check_fault(
+        "",
+        &[],
+        &[("data", "d"), ("log.formt", "json")],
+        expect!["flag --log-formt: `log.formt` is not a setting; did you mean `log.format`?"],
+    );
+    check_fault(
+        "",
+        &[],
+        &[("data", "d"), ("log.format", "xml")],
+        expect!["flag --log-format: `log.format` must be text or json, not `xml`"],
+    );
+    check_fault(
+        "network = \"main\"",
+        &[],
+        &data,
+        expect![
+            "./talea.toml:1: `network` must be development, or the 64 hex digits of a network's id, not `main`"
+        ],
+    );
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let sources = Sources { file: Some("/nowhere/talea.toml".into()), ..Sources::default() };
+    let fault = Config::load(&sources).unwrap_err();
+    assert_eq!(fault.to_string(), "/nowhere/talea.toml: cannot be read");
+    assert!(std::error::Error::source(&fault).is_some());
+}
+
+#[test]
+fn flags_win_over_variables_over_the_file() {
+    let file = "data = \"f\"\n[price]\nper_call = 1\nrate = 2\nper_kib = 3\n";
+    let variables = [("TALEA_PRICE_RATE", "20"), ("TALEA_PRICE_PER_KIB", "30")];
+    let config = load(file, &variables, &[("price.per_kib", "300")]).unwrap();
+    assert_eq!(config.price, Price { per_call: Tal(1), rate: 20, per_kib: Tal(300) });
+    assert_eq!(config.data, Path::new("f"));
+    assert_eq!(config.key_file, Path::new("f/key"));
+}
+
+#[test]
+fn variables_of_other_tools_are_left_alone() {
+    load("data = \"d\"", &[("TALEA_NODE", "http://x"), ("TALEA_OUTPUT", "json")], &[]).unwrap();
+}
+
+#[test]
+fn what_is_open_depends_on_who_can_reach_it() {
+    let local = load("data = \"d\"", &[], &[]).unwrap();
+    assert!(local.http.open_lists && local.free.per_second.is_none());
+    assert!(matches!(local.deploy, Deploy::Anyone));
+    let public = load("data = \"d\"\nlisten = \"0.0.0.0:7600\"", &[], &[]).unwrap();
+    assert!(!public.http.open_lists);
+    assert_eq!(public.free.per_second, Some(100));
+    assert!(matches!(public.deploy, Deploy::Keys(keys) if keys.is_empty()));
+}
+
+#[test]
+fn the_printing_loads_again_and_hides_the_key_file() {
+    let file =
+        "data = \"d\"\nkey_file = \"/secret/place\"\n[limits]\nlog = 1000\n[free]\ncalls = false\n";
+    let config = load(file, &[], &[]).unwrap();
+    let printed = config.redacted();
+    assert!(!printed.contains("/secret/place"), "{printed}");
+    let again = load(&printed, &[], &[("key_file", "/secret/place")]).unwrap();
+    assert_eq!(format!("{config:?}"), format!("{again:?}"));
+}
