@@ -13,4 +13,6 @@ pub mod call;
 
 pub mod auth;
 
+pub mod registry;
+
 pub mod executor;
