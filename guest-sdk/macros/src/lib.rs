@@ -15,7 +15,14 @@ pub fn handler(
     arguments: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    expand(&arguments.into(), item.into()).unwrap_or_else(Error::into_compile_error).into()
+    let item = TokenStream::from(item);
+    expand(&arguments.into(), item.clone())
+        .unwrap_or_else(|error| {
+            // The item stays, so that one mistake is one message.
+            let error = error.into_compile_error();
+            quote! { #error #item }
+        })
+        .into()
 }
 
 fn expand(arguments: &TokenStream, item: TokenStream) -> Result<TokenStream, Error> {
