@@ -1,2 +1,11 @@
-//! The `talea` command.
-fn main() {}
+//! The `talea` command: the one binary for authors, hosts and callers.
+//!
+//! Owns nothing but the entry point. All words the user sees are made in [`cli`]; all work is done by the
+//! library. Absent on purpose: `unwrap`, panics on bad input, and any exit that does not go through
+//! [`cli::main`], so that every exit code of this process is in one table.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

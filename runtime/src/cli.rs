@@ -1,0 +1,260 @@
+//! The command line: its grammar, its help, and the way out.
+//!
+//! Owns: every word the user types or reads. Invariants: results go to standard output, all else to standard
+//! error; each command ends in one [`exit::Exit`]; a wrong command line ends before anything is touched. Absent:
+//! the work itself. Commands are clients of a node, of the documents and of the meter; `node` and `dev` start a
+//! node through its door, and a re-run goes through the executor's.
+
+mod amount;
+mod build;
+mod client;
+mod completion;
+mod deploy;
+mod doctor;
+mod exit;
+mod facts;
+mod guest;
+mod invoke;
+mod logs;
+mod moment;
+mod papers;
+mod receipt;
+mod screen;
+mod surroundings;
+mod terms;
+mod wallet;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use talea_ledger::UnixNanos;
+use talea_runtime::clock::{Clock as _, SystemClock};
+use talea_runtime::executor::{COMPILE_WORKER, compile_worker_main};
+
+use client::{Client, NodeAddress};
+use exit::{Exit, Failure, Ran};
+use screen::{Colour, Format, Ink, Screen};
+use surroundings::Surroundings;
+
+/// Run WebAssembly functions by the hash of their code, with bills that anyone can run again.
+#[derive(Debug, Parser)]
+#[command(name = "talea", bin_name = "talea", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+struct Global {
+    /// How results are printed
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
+    #[arg(help_heading = "Global options")]
+    output: Format,
+    /// When colours are used; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(help_heading = "Global options")]
+    color: Colour,
+    /// Print results, warnings and errors only
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    quiet: bool,
+}
+
+/// Which node a client command talks to.
+#[derive(Clone, Debug, Args)]
+struct NodeArgs {
+    /// The node to talk to
+    #[arg(long = "node", value_name = "URL", env = "TALEA_NODE", hide_env_values = true)]
+    #[arg(default_value = "http://127.0.0.1:7600", help_heading = "Node")]
+    address: NodeAddress,
+    /// Give up a request after this long
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = amount::time)]
+    #[arg(help_heading = "Node")]
+    timeout: Duration,
+}
+
+/// Whose key signs.
+#[derive(Clone, Debug, Args)]
+struct SignerArgs {
+    /// Sign with this key (64 hex digits in a private file) instead of the wallet's
+    #[arg(long, value_name = "FILE", help_heading = "Node")]
+    key: Option<PathBuf>,
+}
+
+/// The commands, in the order a new user meets them.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build a function and say what a node will make of it
+    Build(build::BuildArgs),
+    /// Put a function on a node
+    Deploy(deploy::DeployArgs),
+    /// Call a function
+    Invoke(Box<invoke::InvokeArgs>),
+    /// Show, verify, explain, save or list receipts
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
+    /// Show what a function wrote to its log
+    Logs(logs::LogsArgs),
+    /// Show or make the key that signs for you
+    #[command(subcommand)]
+    Wallet(wallet::commands::WalletCommand),
+    /// Check this machine, the wallet, and a node
+    Doctor(doctor::DoctorArgs),
+    /// Print the script that makes a shell complete these words
+    Completion(completion::CompletionArgs),
+}
+
+/// What every command is handed.
+#[derive(Debug)]
+struct Context {
+    screen: Screen,
+    around: Surroundings,
+}
+
+// === impl NodeArgs ===
+
+impl NodeArgs {
+    fn client(&self) -> Client {
+        Client::new(self.address.clone(), self.timeout)
+    }
+}
+
+/// The `talea` command: from the process' arguments to its exit code.
+pub(crate) fn main() -> ExitCode {
+    // A node starts its own program again to compile a module apart from itself. That process has its standard
+    // output for the machine code alone, and nothing of the grammar below.
+    if std::env::args_os().nth(1).is_some_and(|word| word == COMPILE_WORKER) {
+        return compile_worker_main();
+    }
+    ExitCode::from(run().number())
+}
+
+fn run() -> Exit {
+    let grammar = grammar();
+    let parsed = grammar.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Help and version are printed to standard output and are no failure. An error of printing has
+            // nowhere to go.
+            let _ = refusal.print();
+            return if refusal.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    let around = Surroundings::read();
+    let screen = Screen::new(cli.global.output, cli.global.color, cli.global.quiet, &around);
+    let context = Context { screen, around };
+    let ran =
+        dispatch(cli.command, &context).and_then(|exit| context.screen.close().map(|()| exit));
+    ran.unwrap_or_else(|failure| {
+        tell(&failure, &context.screen);
+        failure.exit()
+    })
+}
+
+/// The grammar with the exit codes at the end of `talea --help`.
+fn grammar() -> clap::Command {
+    let help = format!(
+        "Examples:\n  talea deploy hello.wasm --name me/hello\n  \
+         talea invoke me/hello --data @input.txt --save call.talea\n  \
+         talea receipt verify call.talea --rerun\n\n{}",
+        Exit::help()
+    );
+    Cli::command().after_help(help)
+}
+
+fn dispatch(command: Command, context: &Context) -> Ran {
+    match command {
+        Command::Build(args) => build::run(&args, context),
+        Command::Deploy(args) => block_on(deploy::run(&args, context)),
+        Command::Invoke(args) => block_on(invoke::run(&args, context)),
+        Command::Receipt(command) => block_on(receipt::run(&command, context)),
+        Command::Logs(args) => block_on(logs::run(&args, context)),
+        Command::Wallet(command) => wallet::commands::run(command, context),
+        Command::Doctor(args) => block_on(doctor::run(&args, context)),
+        Command::Completion(args) => completion::run(&args, context),
+    }
+}
+
+/// Runs a client's command; one thread is plenty for one request at a time.
+fn block_on(command: impl Future<Output = Ran>) -> Ran {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Failed, error))?.block_on(command)
+}
+
+/// Prints a failure: a sentence and advice for people, one JSON document on standard error for programs.
+fn tell(failure: &Failure, screen: &Screen) {
+    if screen.is_json() {
+        let view = serde_json::json!({ "error": {
+            "message": failure.sentence(),
+            "code": failure.code(),
+            "advice": failure.advice(),
+            "exit": failure.exit().number(),
+        }});
+        screen.warn(view);
+        return;
+    }
+    screen.warn(format_args!("{} {}", screen.note_ink(Ink::Bad, "error:"), failure.sentence()));
+    if let Some(advice) = failure.advice() {
+        screen.warn(format_args!("{} {advice}", screen.note_ink(Ink::Strong, "  try:")));
+    }
+}
+
+impl SignerArgs {
+    fn wallet(&self, context: &Context) -> Result<wallet::Wallet, Failure> {
+        wallet::open_for(self.key.as_deref(), context)
+    }
+}
+
+/// A document's bytes as they travel in a header.
+fn base64url(bytes: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The time, for documents this command signs.
+fn now() -> UnixNanos {
+    SystemClock::default().now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_holds_together() {
+        grammar().debug_assert();
+    }
+
+    /// What a command line ends in before anything is run; `None` when it would run.
+    fn refused(line: &str) -> Option<Exit> {
+        let words = line.split_whitespace();
+        match grammar().try_get_matches_from(words) {
+            Ok(_) => None,
+            Err(refusal) => Some(if refusal.use_stderr() { Exit::Usage } else { Exit::Ok }),
+        }
+    }
+
+    #[test]
+    fn command_lines() {
+        for (line, ends) in [
+            ("talea", Some(Exit::Usage)),
+            ("talea --help", Some(Exit::Ok)),
+            ("talea --version", Some(Exit::Ok)),
+            ("talea nonsense", Some(Exit::Usage)),
+            ("talea wallet show --output json", None),
+            ("talea --output json wallet show", None),
+            ("talea wallet show --output yaml", Some(Exit::Usage)),
+            ("talea doctor --node https://example.org", Some(Exit::Usage)),
+            ("talea doctor --timeout 0", Some(Exit::Usage)),
+            ("talea doctor --node 127.0.0.1:7600 --timeout 5s", None),
+        ] {
+            assert_eq!(refused(line), ends, "{line}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A run's answer: body, outcome, fuel, bill, and the receipt that proves them.
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use talea_ledger::batch::{Proof, verify_receipt};
+use talea_ledger::{Document as _, FunctionId, Outcome, Receipt, ReceiptId};
+
+use super::order::from_base64url;
+use crate::cli::client::Answer;
+use crate::cli::exit::{Exit, Failure, OrExit as _};
+use crate::cli::facts;
+use crate::cli::screen::grouped;
+
+/// An answer that has a receipt.
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) sent: Bytes,
+    pub(super) body: Bytes,
+    pub(super) receipt: ReceiptId,
+    pub(super) function: FunctionId,
+    pub(super) outcome: Outcome,
+    fuel: u64,
+    bill: u64,
+    /// The receipt itself, its proof verified, when the node put both into the answer.
+    pub(super) proven: Option<Receipt>,
+}
+
+/// Reads an answer; one without a receipt is the node's refusal.
+pub(super) fn read(answer: Answer, sent: Bytes) -> Result<Answered, Failure> {
+    if answer.header("talea-receipt").is_none() {
+        return Err(if answer.status.is_success() {
+            Failure::said(Exit::Failed, "the answer has no receipt: is this address a Talea node?")
+        } else {
+            answer.refusal().into()
+        });
+    }
+    let receipt = header(&answer, "talea-receipt")?;
+    let proven = proven(&answer, receipt)?;
+    Ok(Answered {
+        receipt,
+        function: header(&answer, "talea-function")?,
+        outcome: header(&answer, "talea-outcome")?,
+        fuel: header(&answer, "talea-fuel")?,
+        bill: header(&answer, "talea-bill")?,
+        proven,
+        status: answer.status,
+        sent,
+        body: answer.body,
+        headers: answer.headers,
+    })
+}
+
+fn header<T: std::str::FromStr>(answer: &Answer, name: &str) -> Result<T, Failure> {
+    answer.header(name).and_then(|text| text.parse().ok()).ok_or_else(|| {
+        Failure::said(
+            Exit::Failed,
+            format!("the answer's header {name} is missing or cannot be read"),
+        )
+    })
+}
+
+/// Verifies the receipt that came with the answer, if it did.
+fn proven(answer: &Answer, id: ReceiptId) -> Result<Option<Receipt>, Failure> {
+    let part = |name: &str| answer.header(name).and_then(from_base64url);
+    let (Some(payload), Some(proof)) = (part("talea-receipt-payload"), part("talea-receipt-proof"))
+    else {
+        return Ok(None);
+    };
+    let proof =
+        Proof::decode(&proof).or_exit(Exit::Mismatch, || "the receipt's proof cannot be read")?;
+    let verified =
+        verify_receipt(&payload, &proof).or_exit(Exit::Mismatch, || "the receipt does not hold")?;
+    if ReceiptId::of(&payload) != id {
+        return Err(contradicts("its receipt"));
+    }
+    Ok(Some(verified.document().clone()))
+}
+
+fn contradicts(part: &str) -> Failure {
+    Failure::said(
+        Exit::Mismatch,
+        format!("the answer contradicts the host's own signature in {part}"),
+    )
+    .advise("do not pay this host; keep the answer's headers (--include)")
+}
+
+// === impl Answered ===
+
+impl Answered {
+    /// Holds the answer against what was asked and against the host's signature.
+    pub(super) fn check(&self, asked: &str) -> Result<(), Failure> {
+        if asked.parse::<FunctionId>().is_ok_and(|asked| asked != self.function) {
+            return Err(Failure::said(
+                Exit::Mismatch,
+                format!("asked for {asked}, {} ran", self.function),
+            ));
+        }
+        let Some(receipt) = &self.proven else { return Ok(()) };
+        let output_len = if self.outcome.has_output() { self.body.len() as u64 } else { 0 };
+        let parts = [
+            ("the function", receipt.function == self.function),
+            ("the outcome", receipt.outcome == self.outcome),
+            ("the fuel", receipt.fuel.0 == self.fuel),
+            ("the bill", receipt.bill.0 == self.bill),
+            ("the input's length", receipt.input_len == self.sent.len() as u64),
+            ("the output's length", receipt.output_len == output_len),
+        ];
+        match parts.iter().find(|(_, agrees)| !agrees) {
+            Some((part, _)) => Err(contradicts(part)),
+            None => Ok(()),
+        }
+    }
+
+    /// Outcome, fuel, bill and receipt on one line.
+    pub(super) fn line(&self) -> String {
+        let Self { outcome, receipt, .. } = self;
+        format!(
+            "{outcome}  fuel {}  bill {} tal  receipt {receipt}",
+            grouped(self.fuel),
+            grouped(self.bill)
+        )
+    }
+
+    /// The answer as JSON; the body as text where it is text.
+    pub(super) fn json(&self, with_body: bool) -> Value {
+        let headers: serde_json::Map<String, Value> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !name.as_str().starts_with("talea-"))
+            .map(|(name, value)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into())
+            })
+            .collect();
+        let mut view = json!({
+            "outcome": self.outcome.to_string(),
+            "fuel": self.fuel.to_string(),
+            "bill": self.bill.to_string(),
+            "receipt": self.receipt.to_string(),
+            "function": self.function.to_string(),
+            "verified": self.proven.is_some(),
+            "status": self.status.as_u16(),
+            "headers": headers,
+            "body_len": self.body.len().to_string(),
+        });
+        if let Some(receipt) = &self.proven {
+            view["receipt_document"] = facts::json(self.receipt, receipt);
+        }
+        if with_body {
+            match std::str::from_utf8(&self.body) {
+                Ok(text) => view["body"] = text.into(),
+                Err(_) => {
+                    view["body_base64"] =
+                        base64::prelude::BASE64_STANDARD.encode(&self.body).into();
+                }
+            }
+        }
+        view
+    }
+}

@@ -1,0 +1,304 @@
+//! A paid call: the run is made, signed and kept before it is sent.
+//!
+//! Invariants: the cap covers what the run's limits can cost and is never above `--max-bill`; a sequence number is
+//! durably taken before it is signed, and the signed run is durable before it leaves, so that after any crash it
+//! can be sent again and is billed once. Absent: trust in the host's own numbers: the receipt is checked against
+//! the run that was signed.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use talea_ledger::price::bill;
+use talea_ledger::sign::seal_document;
+use talea_ledger::{
+    ChannelId, Fuel, FunctionId, Pages, Payment, Ppm, Price, Run, Sequence, Tal, UnixNanos,
+};
+
+use super::PayArgs;
+use super::answer::{Answered, read};
+use super::order::{Wanted, request};
+use crate::cli::base64url;
+use crate::cli::client::Client;
+use crate::cli::exit::{Exit, Failure, OrExit as _};
+use crate::cli::terms::{LimitTerms, Registered, Terms};
+use crate::cli::wallet::Wallet;
+use crate::cli::wallet::runs::{Order, RunBook, RunBookError};
+
+/// Fuel of a run when nobody says: about a second of work.
+const FUEL_DEFAULT: u64 = 1_000_000_000;
+/// Answer of a run when nobody says; the cap must cover it, so it is what most answers need and not more.
+const OUTPUT_DEFAULT: u64 = 4 * 1024 * 1024;
+/// A run may be executed this long after it was signed: time enough for a retry after a crash.
+const VALID_FOR_NS: u64 = 10 * 60 * 1_000_000_000;
+/// The author's share; royalties begin with the ledger.
+const ROYALTY: Ppm = Ppm::ZERO;
+
+/// Calls and pays.
+pub(super) async fn call(
+    client: &Client,
+    wallet: &Wallet,
+    wanted: &Wanted,
+    args: &PayArgs,
+) -> Result<Answered, Failure> {
+    let terms = Terms::of(client).await?;
+    let channel = ChannelId::local(&wallet.public(), &terms.host, &terms.network);
+    let book = RunBook::open(wallet.home(), channel).map_err(book_failure)?;
+    let sequence = match args.retry {
+        Some(0) => book.to_retry().map_err(book_failure)?.ok_or_else(|| {
+            Failure::said(Exit::Usage, "there is no run to send again on this channel")
+        })?,
+        Some(number) => Sequence(number),
+        None => {
+            let function = Registered::of(client, wanted.function()).await?;
+            sign(wallet, wanted, args, &terms, &function, &book)?
+        }
+    };
+    let (order, body) = book.get(sequence).map_err(book_failure)?;
+    if wanted
+        .function()
+        .parse::<FunctionId>()
+        .is_ok_and(|asked| asked.to_string() != order.function)
+    {
+        let sentence =
+            format!("run {sequence} calls {}, not {}", order.function, wanted.function());
+        return Err(Failure::said(Exit::Usage, sentence));
+    }
+    let method: Method =
+        order.method.parse().or_exit(Exit::Data, || "the order's method cannot be read")?;
+    let sent = request(client, &method, &order.target, headers(&order)?, body.clone())?;
+    let answered = match client.send(sent).await {
+        Ok(answer) => read(answer, body)?,
+        Err(error) => {
+            let failure = Failure::from(error);
+            let advice = format!(
+                "the run is signed and kept: `talea invoke .. --pay --retry {sequence}` sends it again, billed once"
+            );
+            return Err(failure.advise(advice));
+        }
+    };
+    check_paid(&answered, &order)?;
+    book.answered(sequence, &answered.receipt.to_string()).map_err(book_failure)?;
+    Ok(answered)
+}
+
+/// Makes, signs and keeps a run. It is durable when this returns.
+fn sign(
+    wallet: &Wallet,
+    wanted: &Wanted,
+    args: &PayArgs,
+    terms: &Terms,
+    function: &Registered,
+    book: &RunBook,
+) -> Result<Sequence, Failure> {
+    let input = wanted.input(&function.headers)?;
+    let price = terms.price();
+    let limits = Limits::choose(args, &function.limits, &price, input.body_len)?;
+    let sequence = book.take().map_err(book_failure)?;
+    let now = crate::cli::now();
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| Failure::said(Exit::Failed, error.to_string()))?;
+    let run = Run {
+        function: function.id,
+        input: input.id(),
+        cgi: function.cgi,
+        clock: now,
+        input_len: input.body_len,
+        network: terms.network,
+        payment: Some(Payment {
+            cap: limits.cap,
+            expires: UnixNanos(now.0.saturating_add(VALID_FOR_NS)),
+            royalty_ppm: ROYALTY,
+            sequence,
+            channel: ChannelId::local(&wallet.public(), &terms.host, &terms.network),
+            host: Some(terms.host),
+        }),
+        profile: terms.profile,
+        seed,
+        price,
+        log_limit: function.limits.log_bytes,
+        memory_limit: Pages(u32::try_from(function.limits.memory_pages).unwrap_or(u32::MAX)),
+        output_limit: limits.output,
+        fuel_limit: limits.fuel,
+    };
+    let mut headers = wanted.all_headers()?;
+    let sealed = base64url(&seal_document(wallet.key(), &run).encode());
+    headers.insert(
+        "talea-run",
+        HeaderValue::try_from(sealed).or_exit(Exit::Failed, || "base64 is text")?,
+    );
+    let order = Order {
+        method: wanted.method().to_string(),
+        target: wanted.target(),
+        headers: listed(&headers)?,
+        function: function.id.to_string(),
+        receipt: None,
+    };
+    book.keep(sequence, &order, wanted.body()).map_err(book_failure)?;
+    Ok(sequence)
+}
+
+/// What one run may use, and the most it can then cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    fuel: Fuel,
+    output: u64,
+    cap: Tal,
+}
+
+impl Limits {
+    /// The user's wishes, within what the function is allowed; with `--max-bill`, as much fuel as that pays for.
+    fn choose(
+        args: &PayArgs,
+        allowed: &LimitTerms,
+        price: &Price,
+        sent: u64,
+    ) -> Result<Self, Failure> {
+        let output = args.max_output.unwrap_or(OUTPUT_DEFAULT).min(allowed.output_bytes);
+        let wished = args.max_fuel.unwrap_or(FUEL_DEFAULT).min(allowed.fuel);
+        let cost = |fuel: u64| bill(price, Fuel(fuel), sent.saturating_add(output), Tal::MAX);
+        let Some(most) = args.max_bill.map(Tal) else {
+            return Ok(Self { fuel: Fuel(wished), output, cap: cost(wished) });
+        };
+        if cost(1) > most {
+            let sentence = format!(
+                "--max-bill {most} does not pay for any work: a call with an answer of up to {output} bytes can cost {} tal before its first unit of fuel",
+                cost(0)
+            );
+            return Err(Failure::said(Exit::Denied, sentence)
+                .advise("raise --max-bill, or lower --max-output"));
+        }
+        // The bill grows with fuel, so the most fuel that `most` pays for is found by halving.
+        let (mut pays, mut costs_more) = (1_u64, wished.saturating_add(1));
+        while costs_more.saturating_sub(pays) > 1 {
+            let middle = pays + (costs_more - pays) / 2;
+            if cost(middle) <= most { pays = middle } else { costs_more = middle }
+        }
+        let fuel = pays.min(wished);
+        Ok(Self { fuel: Fuel(fuel), output, cap: cost(fuel) })
+    }
+}
+
+/// Holds the receipt against the run that was signed.
+fn check_paid(answered: &Answered, order: &Order) -> Result<(), Failure> {
+    let Some(receipt) = &answered.proven else { return Ok(()) };
+    let sealed = order.headers.iter().find(|(name, _)| name == "talea-run");
+    let run = sealed
+        .and_then(|(_, text)| super::order::from_base64url(text))
+        .and_then(|bytes| talea_ledger::Sealed::decode(&bytes).ok())
+        .and_then(|sealed| talea_ledger::Document::decode(sealed.payload()).ok());
+    let run: Run = run.ok_or_else(|| Failure::said(Exit::Data, "the kept run cannot be read"))?;
+    match talea_ledger::audit::against_run(receipt, &run) {
+        None => Ok(()),
+        Some(difference) => {
+            let sentence =
+                format!("the host's receipt contradicts the run you signed: {difference}");
+            Err(Failure::said(Exit::Mismatch, sentence)
+                .advise("do not pay this host; `talea receipt save` keeps the proof"))
+        }
+    }
+}
+
+fn listed(headers: &HeaderMap) -> Result<Vec<(String, String)>, Failure> {
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned);
+    headers
+        .iter()
+        .map(|(name, value)| {
+            Ok((
+                name.to_string(),
+                text(value)
+                    .or_exit(Exit::Usage, || format!("the header {name} is not plain text"))?,
+            ))
+        })
+        .collect()
+}
+
+fn headers(order: &Order) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &order.headers {
+        let damaged = || "the kept order cannot be read";
+        let name = HeaderName::try_from(name.as_str()).or_exit(Exit::Data, damaged)?;
+        headers.append(name, HeaderValue::try_from(value.as_str()).or_exit(Exit::Data, damaged)?);
+    }
+    Ok(headers)
+}
+
+fn book_failure(error: RunBookError) -> Failure {
+    let advice = match &error {
+        RunBookError::Counter(path) => Some(format!(
+            "write into {} a number above every sequence you used on this channel (`talea receipt list --payer` shows them)",
+            path.display()
+        )),
+        _ => None,
+    };
+    let failure = Failure::new(Exit::Failed, error);
+    match advice {
+        Some(advice) => failure.advise(advice),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWED: LimitTerms = LimitTerms {
+        fuel: 2_000_000_000,
+        memory_pages: 256,
+        output_bytes: 16 << 20,
+        log_bytes: 1 << 16,
+    };
+    const PRICE: Price = Price { per_call: Tal(10), rate: 100, per_kib: Tal(1) };
+
+    fn args() -> PayArgs {
+        PayArgs { pay: true, max_bill: None, max_fuel: None, max_output: None, retry: None }
+    }
+
+    #[test]
+    fn without_a_wish_the_cap_covers_the_defaults() {
+        let limits = Limits::choose(&args(), &ALLOWED, &PRICE, 0).unwrap();
+        // 10 + 1e9 / 1e6 * 100 + 4096 KiB * 1
+        assert_eq!(
+            limits,
+            Limits {
+                fuel: Fuel(FUEL_DEFAULT),
+                output: OUTPUT_DEFAULT,
+                cap: Tal(10 + 100_000 + 4096)
+            }
+        );
+    }
+
+    #[test]
+    fn max_bill_buys_as_much_fuel_as_it_pays_for_and_not_a_unit_more() {
+        for most in [4107, 4206, 5000, 104_105, 104_106, 1_000_000] {
+            let limits =
+                Limits::choose(&PayArgs { max_bill: Some(most), ..args() }, &ALLOWED, &PRICE, 0)
+                    .unwrap();
+            assert!(limits.cap <= Tal(most), "{most}: {limits:?}");
+            let more = bill(&PRICE, Fuel(limits.fuel.0 + 1), OUTPUT_DEFAULT, Tal::MAX);
+            assert!(more > Tal(most) || limits.fuel.0 == FUEL_DEFAULT, "{most}: {limits:?}");
+        }
+    }
+
+    #[test]
+    fn max_bill_that_pays_for_nothing_is_refused_before_anything_is_signed() {
+        let refused =
+            Limits::choose(&PayArgs { max_bill: Some(4106), ..args() }, &ALLOWED, &PRICE, 0)
+                .unwrap_err();
+        assert_eq!(refused.exit(), Exit::Denied);
+        let small = PayArgs { max_bill: Some(100), max_output: Some(1024), ..args() };
+        assert!(Limits::choose(&small, &ALLOWED, &PRICE, 0).unwrap().cap <= Tal(100));
+    }
+
+    #[test]
+    fn a_free_price_has_a_cap_of_nothing() {
+        let limits =
+            Limits::choose(&PayArgs { max_bill: Some(0), ..args() }, &ALLOWED, &Price::FREE, 9)
+                .unwrap();
+        assert_eq!((limits.cap, limits.fuel), (Tal(0), Fuel(FUEL_DEFAULT)));
+    }
+
+    #[test]
+    fn wishes_stay_within_what_the_function_is_allowed() {
+        let args = PayArgs { max_fuel: Some(u64::MAX), max_output: Some(u64::MAX), ..args() };
+        let limits = Limits::choose(&args, &ALLOWED, &PRICE, 0).unwrap();
+        assert_eq!((limits.fuel.0, limits.output), (ALLOWED.fuel, ALLOWED.output_bytes));
+    }
+}

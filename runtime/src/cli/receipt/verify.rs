@@ -1,0 +1,255 @@
+//! `talea receipt verify`: is this receipt genuine, does it hang together, and is its bill true?
+//!
+//! From a file this asks nobody: proof, signature, links and price are checked on the bytes that are there, and
+//! `--rerun` executes the run again in this process. Invariants: the exit code is 0 only when all that was asked for
+//! holds; 3 is evidence against the host; 4 says that nothing could be decided, and why. Absent: trust in any node,
+//! also in the one that handed out the papers.
+
+use clap::Args;
+use serde_json::{Value, json};
+use talea_ledger::audit::{Facts, Floats, Reason};
+use talea_ledger::bundle::{BundleError, Checked};
+use talea_ledger::{Bundle, Receipt, ReceiptId, Verdict, audit};
+use talea_runtime::executor::{Execution, RerunError, rerun};
+
+use super::super::exit::{Exit, Ran};
+use super::super::screen::Ink;
+use super::super::{Context, NodeArgs, SignerArgs, facts};
+use super::{missing, obtain_whole};
+
+/// What `talea receipt verify` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  talea receipt verify call.talea            offline: proof, signature, links, price
+  talea receipt verify call.talea --rerun    execute the run again, here, and compare every field
+  talea receipt verify bafyrei.. --rerun     the same with papers from a node
+
+The last line is the verdict: match, mismatch(FIELD) or indeterminate(REASON).
+Exit codes: 0 it holds, 3 it is false, 4 it cannot be decided here.")]
+pub(in crate::cli) struct VerifyArgs {
+    /// A .talea file or a receipt's CID
+    receipt: String,
+    /// Execute the run again and compare
+    #[arg(long)]
+    rerun: bool,
+    #[command(flatten)]
+    signer: SignerArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// What came of it.
+#[derive(Debug)]
+struct Report {
+    id: ReceiptId,
+    receipt: Option<Receipt>,
+    parts: Vec<Part>,
+    verdict: Option<Verdict>,
+    detail: Option<String>,
+}
+
+/// One thing that was checked.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    name: &'static str,
+    state: State,
+    says: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Holds,
+    Absent,
+    False,
+}
+
+/// Runs `talea receipt verify`.
+pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Ran {
+    let bundle = obtain_whole(&args.receipt, &args.node, &args.signer, context).await?;
+    let report = judge(&bundle, args.rerun, context);
+    if context.screen.is_json() {
+        context.screen.json(&report.json());
+    } else {
+        report.print(context);
+    }
+    Ok(report.exit())
+}
+
+fn judge(bundle: &Bundle, wants_rerun: bool, context: &Context) -> Report {
+    let id = ReceiptId::of(&bundle.receipt);
+    let checked = match bundle.check() {
+        Ok(checked) => checked,
+        Err(fault) => return Report::of_fault(id, &fault),
+    };
+    let receipt = checked.receipt().document().clone();
+    let parts = parts(bundle, &checked);
+    let (verdict, detail) = if wants_rerun {
+        let _running = context.screen.spinner("running it again");
+        let (verdict, detail) = run_again(bundle, &checked);
+        (Some(verdict), detail)
+    } else {
+        (None, None)
+    };
+    Report { id, receipt: Some(receipt), parts, verdict, detail }
+}
+
+/// What holds, in a bundle whose check found no fault.
+fn parts(bundle: &Bundle, checked: &Checked) -> Vec<Part> {
+    let receipt = checked.receipt().document();
+    let holds = |name, says: String| Part { name, state: State::Holds, says };
+    let linked = |name, is_there: bool, says: &str| match is_there {
+        true => Part { name, state: State::Holds, says: format!("{says} the receipt names") },
+        false => Part { name, state: State::Absent, says: "not among the papers".to_owned() },
+    };
+    let payer = match &receipt.payment {
+        Some(payment) => format!("signed by {}", payment.payer),
+        None => "a free call: nobody signed, nothing is owed".to_owned(),
+    };
+    vec![
+        holds("proof", "the receipt lies in the batch".to_owned()),
+        holds("signature", format!("the batch is signed by {}", receipt.host)),
+        holds("run", payer),
+        holds("bill", format!("{} tal is what price and fuel make", receipt.bill)),
+        linked("function", bundle.function.is_some(), "the bytes"),
+        linked("input", checked.input().is_some(), "the document"),
+        linked("input body", bundle.input_body.is_some(), "the bytes"),
+        linked("output", checked.output().is_some(), "the document"),
+        linked("output body", bundle.output_body.is_some(), "the bytes"),
+    ]
+}
+
+/// Executes the run again and compares; a sentence says more where there is more to say.
+fn run_again(bundle: &Bundle, checked: &Checked) -> (Verdict, Option<String>) {
+    let undecided = |reason, detail: String| (Verdict::Indeterminate(reason), Some(detail));
+    let lacking = || format!("the papers lack {}", missing(bundle).join(", "));
+    let Some(function) = &bundle.function else {
+        return undecided(Reason::FunctionMissing, lacking());
+    };
+    let (Some(input), Some(body)) = (checked.input(), &bundle.input_body) else {
+        return undecided(Reason::InputMissing, lacking());
+    };
+    match rerun(function, checked.run(), input, body.to_vec().into()) {
+        Ok(execution) => {
+            let verdict =
+                audit::compare(checked.receipt().document(), checked.run(), &facts_of(&execution));
+            let detail = match &verdict {
+                Verdict::Mismatch(difference) => Some(difference.to_string()),
+                _ => None,
+            };
+            (verdict, detail)
+        }
+        Err(error @ RerunError::ProfileUnknown(_)) => {
+            undecided(Reason::UnknownProfile, error.to_string())
+        }
+        Err(error) => undecided(Reason::HostFault, error.to_string()),
+    }
+}
+
+fn facts_of(execution: &Execution) -> Facts {
+    Facts {
+        outcome: execution.outcome,
+        fuel: execution.fuel,
+        host_fuel: execution.host_fuel,
+        peak_pages: execution.peak_pages,
+        output: execution.output.id(),
+        output_len: execution.output.body_len,
+        // The engine here makes every NaN canonical, as the profile has it.
+        floats: Floats::Determined,
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    /// A bundle that contradicts itself needs no re-run to be false.
+    fn of_fault(id: ReceiptId, fault: &BundleError) -> Self {
+        let (name, verdict) = match fault {
+            BundleError::Receipt(_) => ("proof", None),
+            BundleError::Run(_) | BundleError::Payment | BundleError::Payer { .. } => ("run", None),
+            BundleError::Differs { field, receipt, run } => {
+                let (claimed, found) = (receipt.clone(), run.clone());
+                let difference = audit::Difference { field: *field, claimed, found };
+                ("receipt", Some(Verdict::Mismatch(difference)))
+            }
+            _ => ("links", None),
+        };
+        let parts = vec![Part { name, state: State::False, says: fault.to_string() }];
+        Self { id, receipt: None, parts, verdict, detail: None }
+    }
+
+    fn is_consistent(&self) -> bool {
+        self.parts.iter().all(|part| part.state != State::False)
+    }
+
+    fn exit(&self) -> Exit {
+        match (&self.verdict, self.is_consistent()) {
+            (Some(Verdict::Mismatch(_)), _) | (_, false) => Exit::Mismatch,
+            (Some(Verdict::Indeterminate(_)), true) => Exit::Indeterminate,
+            (Some(Verdict::Match) | None, true) => Exit::Ok,
+        }
+    }
+
+    fn json(&self) -> Value {
+        let parts: serde_json::Map<String, Value> = self
+            .parts
+            .iter()
+            .map(|part| {
+                let view = json!({ "state": part.state.word(), "says": part.says });
+                (part.name.replace(' ', "_"), view)
+            })
+            .collect();
+        json!({
+            "id": self.id.to_string(),
+            "consistent": self.is_consistent(),
+            "verdict": self.verdict.as_ref().map(ToString::to_string),
+            "detail": self.detail,
+            "checks": parts,
+            "receipt": self.receipt.as_ref().map(|receipt| facts::json(self.id, receipt)),
+        })
+    }
+
+    fn print(&self, context: &Context) {
+        let screen = &context.screen;
+        screen.line(format_args!("{} {}", screen.ink(Ink::Faint, "receipt"), self.id));
+        for part in &self.parts {
+            let state = screen.ink(part.state.ink(), format_args!("{:<6}", part.state.word()));
+            screen.line(format_args!("{state} {:<11} {}", part.name, part.says));
+        }
+        if let Some(detail) = &self.detail {
+            screen.line(format_args!("{:<6} {:<11} {detail}", "", ""));
+        }
+        let (ink, sentence) = match (&self.verdict, self.is_consistent()) {
+            (Some(verdict @ Verdict::Match), _) => (Ink::Good, verdict.to_string()),
+            (Some(verdict @ Verdict::Mismatch(_)), _) => (Ink::Bad, verdict.to_string()),
+            (Some(verdict @ Verdict::Indeterminate(_)), _) => (Ink::Doubt, verdict.to_string()),
+            (None, true) => {
+                (Ink::Good, "genuine and consistent; --rerun also tests the work itself".to_owned())
+            }
+            (None, false) => (Ink::Bad, "false".to_owned()),
+        };
+        screen.line(screen.ink(ink, sentence));
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Absent => "absent",
+            Self::False => "false",
+        }
+    }
+
+    fn ink(self) -> Ink {
+        match self {
+            Self::Holds => Ink::Good,
+            Self::Absent => Ink::Faint,
+            Self::False => Ink::Bad,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! `cargo xtask bench`: measurements, as ratios in one run. The programs that measure are in `benches/`.
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// Where results are written for people.
+const RESULTS: &str = "benches/RESULTS.md";
+
+/// Runs one bench with the arguments after its name, or the two that make the table of results.
+pub(crate) fn run(words: &[String]) -> Result<()> {
+    let Some((name, rest)) = words.split_first() else {
+        build()?;
+        core(&[])?;
+        return load(&[]);
+    };
+    match name.as_str() {
+        "core" => build().and_then(|()| core(rest)),
+        "load" => build().and_then(|()| load(rest)),
+        "guard" => build().and_then(|()| guard(rest)),
+        other => bail!("there is no bench `{other}`: core, load or guard"),
+    }
+}
+
+fn build() -> Result<()> {
+    shell::heading("building what is measured, optimised");
+    let packages = ["--package", "talea-runtime", "--package", "talea-benches"];
+    shell::run(shell::cargo().args(["build", "--release"]).args(packages))
+}
+
+/// Sealing, verifying, group commit, instances, first call, audit: in one process.
+fn core(rest: &[String]) -> Result<()> {
+    shell::heading("core");
+    shell::run(released("talea-bench").args(["core", "--results", RESULTS]).args(rest))
+}
+
+/// A node under load beside its peers.
+fn load(rest: &[String]) -> Result<()> {
+    shell::heading("load");
+    let talea = release_folder().join("talea");
+    std::fs::create_dir_all(shell::root().join("target/bench"))?;
+    let mut command = released("talea-load");
+    command.arg("run").arg("--talea").arg(talea);
+    command.args(["--results", RESULTS, "--json", "target/bench/load.json"]);
+    shell::run(command.args(rest))
+}
+
+/// Instruction counts against those that are committed.
+fn guard(rest: &[String]) -> Result<()> {
+    shell::heading("guard");
+    shell::run(released("talea-bench").args(["guard", "--file", "benches/guard.toml"]).args(rest))
+}
+
+fn release_folder() -> std::path::PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(std::path::PathBuf::from);
+    target.unwrap_or_else(|| shell::root().join("target")).join("release")
+}
+
+fn released(program: &str) -> std::process::Command {
+    let path = release_folder().join(program);
+    let mut command = std::process::Command::new(path);
+    command.current_dir(shell::root());
+    command
+}
