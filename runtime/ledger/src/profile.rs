@@ -13,6 +13,9 @@
 //!   `depth_max * unit_bytes + frame_bytes_max <= native_exact_bytes`. The proof stands in
 //!   talea-meter (`weight`); both relations are asserted below at compile time.
 //!
+//! Format: a DAG-CBOR map, see [`Profile::encode`]. There is no decoder: a node can run only the
+//! editions it was built with, and finds them by id.
+//!
 //! Absent on purpose: any reading of wasm (talea-meter does that) and any host policy (prices, wall
 //! clocks and pool sizes are a node's own taste and never change a bill).
 
@@ -21,6 +24,11 @@ pub mod host_calls;
 
 pub use costs::{BulkCosts, OpcodeCosts};
 pub use host_calls::HostCall;
+
+use std::sync::LazyLock;
+
+use crate::codec::{Encoder, Field, record};
+use crate::id::ProfileId;
 
 /// The smallest native frame of a function that calls another: return address and frame pointer on
 /// both x86-64 and aarch64.
@@ -59,109 +67,117 @@ pub struct Profile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features(pub u64);
 
-/// What a module must not exceed. All bounds are inclusive.
-///
-/// They bound the work of validation, rewriting and compilation, and leave room for what the pass
-/// adds: the output of the pass is held to the engine's limits, which are at least twice these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Bytes of the module.
-    pub module_bytes: u64,
-    /// Entries of the type section.
-    pub types: u64,
-    /// Parameters of one function type.
-    pub params: u64,
-    /// Results of one function type.
-    pub results: u64,
-    /// Imports.
-    pub imports: u64,
-    /// Functions the module defines.
-    pub functions: u64,
-    /// Bytes of one function body.
-    pub body_bytes: u64,
-    /// Declared locals and parameters of one function.
-    pub locals: u64,
-    /// Operand stack entries of one function.
-    pub operands: u64,
-    /// Open blocks of one function at any point.
-    pub nesting: u64,
-    /// (Locals + 1) x (blocks + branches) of one function: the work of building its SSA form.
-    pub complexity: u64,
-    /// Targets of one `br_table`.
-    pub branch_targets: u64,
-    /// Globals.
-    pub globals: u64,
-    /// Exports.
-    pub exports: u64,
-    /// Tables.
-    pub tables: u64,
-    /// Initial entries of all tables together.
-    pub table_entries: u64,
-    /// Initial pages of the memory.
-    pub memory_pages: u64,
-    /// Data segments.
-    pub data_segments: u64,
-    /// Bytes of all data segments together.
-    pub data_bytes: u64,
-    /// Element segments.
-    pub element_segments: u64,
-    /// Entries of all element segments together.
-    pub elements: u64,
+record! {
+    /// What a module must not exceed. All bounds are inclusive.
+    ///
+    /// They bound the work of validation, rewriting and compilation, and leave room for what the pass
+    /// adds: the output of the pass is held to the engine's limits, which are at least twice these.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Bounds {
+        /// Entries of the type section.
+        "types" => pub types: u64,
+        /// Declared locals and parameters of one function.
+        "locals" => pub locals: u64,
+        /// Parameters of one function type.
+        "params" => pub params: u64,
+        /// Tables.
+        "tables" => pub tables: u64,
+        /// Exports.
+        "exports" => pub exports: u64,
+        /// Globals.
+        "globals" => pub globals: u64,
+        /// Imports.
+        "imports" => pub imports: u64,
+        /// Open blocks of one function at any point.
+        "nesting" => pub nesting: u64,
+        /// Results of one function type.
+        "results" => pub results: u64,
+        /// Entries of all element segments together.
+        "elements" => pub elements: u64,
+        /// Operand stack entries of one function.
+        "operands" => pub operands: u64,
+        /// Functions the module defines.
+        "functions" => pub functions: u64,
+        /// Bytes of one function body.
+        "body_bytes" => pub body_bytes: u64,
+        /// (Locals + 1) x (blocks + branches) of one function: the work of building its SSA form.
+        "complexity" => pub complexity: u64,
+        /// Bytes of all data segments together.
+        "data_bytes" => pub data_bytes: u64,
+        /// Initial pages of the memory.
+        "memory_pages" => pub memory_pages: u64,
+        /// Bytes of the module.
+        "module_bytes" => pub module_bytes: u64,
+        /// Data segments.
+        "data_segments" => pub data_segments: u64,
+        /// Initial entries of all tables together.
+        "table_entries" => pub table_entries: u64,
+        /// Targets of one `br_table`.
+        "branch_targets" => pub branch_targets: u64,
+        /// Element segments.
+        "element_segments" => pub element_segments: u64,
+    }
 }
 
-/// What is charged once per run, outside the guest: the sum of all lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StaticRule {
-    /// Per run.
-    pub flat: u64,
-    /// Per KiB of the module's bytes, rounded up.
-    pub module_per_kib: u64,
-    /// Per KiB of all data segments' bytes, rounded up.
-    pub data_per_kib: u64,
-    /// Per entry of an element segment.
-    pub per_element: u64,
-    /// Per initial page of memory.
-    pub per_page: u64,
-    /// Per initial entry of a table.
-    pub per_table_entry: u64,
-    /// Per global.
-    pub per_global: u64,
+record! {
+    /// What is charged once per run, outside the guest: the sum of all lines.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct StaticRule {
+        /// Per run.
+        "flat" => pub flat: u64,
+        /// Per initial page of memory.
+        "per_page" => pub per_page: u64,
+        /// Per global.
+        "per_global" => pub per_global: u64,
+        /// Per entry of an element segment.
+        "per_element" => pub per_element: u64,
+        /// Per KiB of all data segments' bytes, rounded up.
+        "data_per_kib" => pub data_per_kib: u64,
+        /// Per KiB of the module's bytes, rounded up.
+        "module_per_kib" => pub module_per_kib: u64,
+        /// Per initial entry of a table.
+        "per_table_entry" => pub per_table_entry: u64,
+    }
 }
 
-/// Counted depth and native stacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StackRule {
-    /// Bytes of native frame that one unit of weight stands for.
-    pub unit_bytes: u64,
-    /// Bytes every frame is taken to have.
-    pub frame_bytes: u64,
-    /// Values the compiler may keep per instruction that produces one.
-    pub values_per_instruction: u64,
-    /// Values the compiler may keep per instruction that calls out or checks a table.
-    pub values_per_call: u64,
-    /// Bytes of a spilled value in a function without vectors.
-    pub value_bytes: u64,
-    /// Bytes of a spilled value in a function with vectors.
-    pub vector_bytes: u64,
-    /// Largest frame a function may be taken to have; above it the module is refused.
-    pub frame_bytes_max: u64,
-    /// D: the exact variant stops a run whose weights would sum above it.
-    pub depth_max: u64,
-    /// H: the fast variant stops a run whose weights above 1 would sum above it.
-    pub heavy_max: u64,
-    /// N: native stack of the fast variant.
-    pub native_fast_bytes: u64,
-    /// Native stack of the exact variant.
-    pub native_exact_bytes: u64,
+record! {
+    /// Counted depth and native stacks.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct StackRule {
+        /// D: the exact variant stops a run whose weights would sum above it.
+        "depth_max" => pub depth_max: u64,
+        /// H: the fast variant stops a run whose weights above 1 would sum above it.
+        "heavy_max" => pub heavy_max: u64,
+        /// Bytes of native frame that one unit of weight stands for.
+        "unit_bytes" => pub unit_bytes: u64,
+        /// Bytes every frame is taken to have.
+        "frame_bytes" => pub frame_bytes: u64,
+        /// Bytes of a spilled value in a function without vectors.
+        "value_bytes" => pub value_bytes: u64,
+        /// Bytes of a spilled value in a function with vectors.
+        "vector_bytes" => pub vector_bytes: u64,
+        /// Largest frame a function may be taken to have; above it the module is refused.
+        "frame_bytes_max" => pub frame_bytes_max: u64,
+        /// Values the compiler may keep per instruction that calls out or checks a table.
+        "values_per_call" => pub values_per_call: u64,
+        /// N: native stack of the fast variant.
+        "native_fast_bytes" => pub native_fast_bytes: u64,
+        /// Native stack of the exact variant.
+        "native_exact_bytes" => pub native_exact_bytes: u64,
+        /// Values the compiler may keep per instruction that produces one.
+        "values_per_instruction" => pub values_per_instruction: u64,
+    }
 }
 
-/// Guest time: starts at the run's clock, and every reading advances it by a fixed step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockRule {
-    /// Nanoseconds added by every reading, after it.
-    pub step_ns: u64,
-    /// What `clock_res_get` answers.
-    pub resolution_ns: u64,
+record! {
+    /// Guest time: starts at the run's clock, and every reading advances it by a fixed step.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ClockRule {
+        /// Nanoseconds added by every reading, after it.
+        "step_ns" => pub step_ns: u64,
+        /// What `clock_res_get` answers.
+        "resolution_ns" => pub resolution_ns: u64,
+    }
 }
 
 /// Guest chance: one stream of bytes per run.
@@ -269,6 +285,20 @@ const _: () = assert!(
     "the exact variant's native stack holds what its counted depth admits"
 );
 
+/// Every edition this build knows, with its id.
+pub fn all() -> &'static [(ProfileId, Profile)] {
+    static ALL: LazyLock<[(ProfileId, Profile); 1]> = LazyLock::new(|| {
+        let first = Profile::v1();
+        [(first.id(), first)]
+    });
+    &*ALL
+}
+
+/// The edition of that id, if this build knows it.
+pub fn by_id(id: ProfileId) -> Option<&'static Profile> {
+    all().iter().find(|(known, _)| *known == id).map(|(_, profile)| profile)
+}
+
 impl Profile {
     /// The first edition.
     pub fn v1() -> Self {
@@ -308,5 +338,70 @@ impl Profile {
             .binary_search_by(|call| (call.module, call.name).cmp(&(module, name)))
             .ok()
             .and_then(|index| self.host_calls.get(index))
+    }
+
+    /// The document: the bytes that the profile's id names.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::with_capacity(4096);
+        out.map(12);
+        out.text("v");
+        out.uint(self.edition);
+        out.text("op");
+        self.opcodes.put(&mut out);
+        out.text("rng");
+        out.text(match self.generator {
+            GeneratorRule::ChaCha20 => "chacha20",
+        });
+        out.text("bulk");
+        self.bulk.put(&mut out);
+        out.text("host");
+        out.array(self.host_calls.len() as u64);
+        for call in &self.host_calls {
+            call.put(&mut out);
+        }
+        out.text("stat");
+        self.fixed.put(&mut out);
+        out.text("trap");
+        out.uint(self.trap_codes);
+        out.text("clock");
+        self.clock.put(&mut out);
+        out.text("place");
+        out.uint(self.placement);
+        out.text("stack");
+        self.stack.put(&mut out);
+        out.text("bounds");
+        self.bounds.put(&mut out);
+        out.text("features");
+        out.uint(self.features.0);
+        out.finish()
+    }
+
+    /// The profile's name in runs and receipts.
+    pub fn id(&self) -> ProfileId {
+        ProfileId::of(&self.encode())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_editions_are_found_by_id_and_nothing_else_is() {
+        let first = Profile::v1();
+        assert_eq!(by_id(first.id()), Some(&first));
+        let mut other = first.clone();
+        other.opcodes.plain[0x6A] += 1;
+        assert_eq!(by_id(other.id()), None, "one price changed is another profile");
+    }
+
+    #[test]
+    fn host_calls_are_found_by_module_and_name() {
+        let profile = Profile::v1();
+        for call in &profile.host_calls {
+            assert_eq!(profile.host_call(call.module, call.name), Some(call));
+        }
+        assert_eq!(profile.host_call("talea", "fd_write"), None);
+        assert_eq!(profile.host_calls.len(), 46 + 8);
     }
 }

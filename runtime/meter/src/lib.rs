@@ -109,6 +109,9 @@ pub struct Metered {
     pub inspection: Inspection,
 }
 
+/// Changes whenever the output of the pass changes for the same module, profile and variant: part of
+/// the key under which compiled artefacts are kept.
+pub const REVISION: &str = "1";
 /// The import module of what the pass adds.
 pub const METER_MODULE: &str = "talea:meter";
 /// Import: grants the next slice or ends the run.

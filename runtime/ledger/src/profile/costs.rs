@@ -7,34 +7,40 @@
 //!
 //! Invariant: an opcode that the profile's features do not allow has cost 0 and is never looked up.
 
-/// Cost of each instruction.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OpcodeCosts {
-    /// By opcode byte.
-    pub plain: [u8; 256],
-    /// Behind prefix 0xFC: saturating conversions, bulk memory, tables.
-    pub prefix_fc: [u8; 18],
-    /// Behind prefix 0xFD: 128-bit vectors.
-    pub prefix_fd: [u8; 256],
+use crate::codec::record;
+
+record! {
+    /// Cost of each instruction.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct OpcodeCosts {
+        /// By opcode byte.
+        "plain" => pub plain: [u8; 256],
+        /// Behind prefix 0xFC: saturating conversions, bulk memory, tables.
+        "prefix_fc" => pub prefix_fc: [u8; 18],
+        /// Behind prefix 0xFD: 128-bit vectors.
+        "prefix_fd" => pub prefix_fd: [u8; 256],
+    }
 }
 
-/// Cost that grows with an operand, on top of the instruction's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BulkCosts {
-    /// Per KiB of `memory.fill`, rounded up.
-    pub fill_per_kib: u64,
-    /// Per KiB of `memory.copy`, rounded up.
-    pub copy_per_kib: u64,
-    /// Per KiB of `memory.init`, rounded up.
-    pub init_per_kib: u64,
-    /// Per page asked of `memory.grow`.
-    pub grow_per_page: u64,
-    /// Per entry of `table.fill`, `table.copy`, `table.init`, and asked of `table.grow`.
-    pub per_table_entry: u64,
-    /// Per entry into a function.
-    pub entry: u64,
-    /// Per entry into a function, for every so many of its declared locals, one more (rounded up).
-    pub locals_per_fuel: u64,
+record! {
+    /// Cost that grows with an operand, on top of the instruction's own.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct BulkCosts {
+        /// Per entry into a function.
+        "entry" => pub entry: u64,
+        /// Per KiB of `memory.copy`, rounded up.
+        "copy_per_kib" => pub copy_per_kib: u64,
+        /// Per KiB of `memory.fill`, rounded up.
+        "fill_per_kib" => pub fill_per_kib: u64,
+        /// Per KiB of `memory.init`, rounded up.
+        "init_per_kib" => pub init_per_kib: u64,
+        /// Per page asked of `memory.grow`.
+        "grow_per_page" => pub grow_per_page: u64,
+        /// Per entry into a function, for every so many of its declared locals, one more (rounded up).
+        "locals_per_fuel" => pub locals_per_fuel: u64,
+        /// Per entry of `table.fill`, `table.copy`, `table.init`, and asked of `table.grow`.
+        "per_table_entry" => pub per_table_entry: u64,
+    }
 }
 
 const LOCAL: u8 = 1;

@@ -1,10 +1,12 @@
 //! The imports a function may name: signature and price of each.
 //!
 //! Owns: the list. A host call costs its flat price plus its price per KiB of what it moves (the
-//! bytes copied between guest and host, as the host's page on the ABI says for each call), rounded
-//! up. Both are charged before the call has an effect.
+//! bytes copied between guest and host, as the host's page on the ABI says for each call): every KiB
+//! begun counts, `bytes.div_ceil(1024) * per_kib`. Both are charged before the call has an effect.
 //!
 //! Absent on purpose: what the calls do. That is the host's, and fixed by the ABI page.
+
+use crate::codec::Encoder;
 
 /// One import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub struct HostCall {
     pub signature: &'static str,
     /// Fuel per call.
     pub flat: u64,
-    /// Fuel per KiB moved, rounded up.
+    /// Fuel per KiB moved or begun.
     pub per_kib: u64,
 }
 
@@ -31,6 +33,20 @@ const FLAT_REFUSED: u64 = 100;
 const PER_KIB_COPY: u64 = 400;
 /// Making a KiB of key stream.
 const PER_KIB_RANDOM: u64 = 1_000;
+
+// === impl HostCall ===
+
+impl HostCall {
+    /// Writes it as the array `[module, name, signature, flat, per_kib]`.
+    pub(super) fn put(&self, out: &mut Encoder) {
+        out.array(5);
+        out.text(self.module);
+        out.text(self.name);
+        out.text(self.signature);
+        out.uint(self.flat);
+        out.uint(self.per_kib);
+    }
+}
 
 /// The first edition's list, ordered by module and name.
 pub(super) fn v1() -> Vec<HostCall> {

@@ -1,0 +1,13 @@
+(module
+  (memory 1 8)
+  (data $words "tally sticks split in two")
+  (data (i32.const 100) "active")
+  (func (export "talea_handle") (result i32)
+    (memory.init $words (i32.const 8) (i32.const 0) (i32.const 25))
+    (data.drop $words)
+    (memory.fill (i32.const 1024) (i32.const 7) (i32.const 3000))
+    (memory.copy (i32.const 2048) (i32.const 8) (i32.const 1025))
+    (drop (memory.grow (i32.const 2)))
+    (drop (memory.grow (i32.const 60000)))
+    (i64.store (i32.const 131072) (i64.load32_u (i32.const 2048)))
+    (i32.add (memory.size) (i32.load8_u (i32.const 131072)))))

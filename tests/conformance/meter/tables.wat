@@ -1,0 +1,13 @@
+(module
+  (table $t 3 40 funcref)
+  (elem $e func $one $two)
+  (func $one (result i32) i32.const 1)
+  (func $two (result i32) i32.const 2)
+  (func (export "talea_handle") (result i32)
+    (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 2))
+    (elem.drop $e)
+    (drop (table.grow $t (ref.func $two) (i32.const 10)))
+    (table.copy $t $t (i32.const 5) (i32.const 0) (i32.const 2))
+    (table.fill $t (i32.const 2) (ref.null func) (i32.const 2))
+    (i32.add (ref.is_null (table.get $t (i32.const 3)))
+      (i32.mul (table.size $t) (call_indirect $t (result i32) (i32.const 6))))))
