@@ -11,13 +11,13 @@ use talea_ledger::{Digest, RunId};
 
 use crate::samples;
 
-pub fn path(file: &str) -> PathBuf {
+pub(crate) fn path(file: &str) -> PathBuf {
     let crate_root = env!("CARGO_MANIFEST_DIR");
     PathBuf::from(crate_root).join("../../tests/conformance/documents").join(file)
 }
 
 /// Compares with the committed file, or writes it when asked to.
-pub fn check(file: &str, text: &str) {
+pub(crate) fn check(file: &str, text: &str) {
     let path = path(file);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -31,11 +31,11 @@ pub fn check(file: &str, text: &str) {
     );
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub fn from_hex(text: &str) -> Vec<u8> {
+pub(crate) fn from_hex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2));
     (0..text.len())
         .step_by(2)

@@ -4,7 +4,7 @@ use crate::samples;
 use crate::tree::{self, Item, head_of, write};
 
 /// Other forms of one item that mean the same, or mean what documents cannot say. None may be accepted.
-pub fn illegal_forms(item: &Item) -> Vec<(&'static str, Item)> {
+pub(crate) fn illegal_forms(item: &Item) -> Vec<(&'static str, Item)> {
     let raw = |parts: &[&[u8]]| Item::Raw(parts.concat());
     let own = write(item);
     let mut forms = vec![
@@ -73,6 +73,9 @@ pub fn illegal_forms(item: &Item) -> Vec<(&'static str, Item)> {
     forms
 }
 
+/// Keys and values of a map.
+type Pairs = Vec<(Item, Item)>;
+
 fn illegal_maps(pairs: &[(Item, Item)], forms: &mut Vec<(&'static str, Item)>) -> Vec<Item> {
     let rest: Vec<u8> =
         pairs.iter().flat_map(|(key, value)| [write(key), write(value)].concat()).collect();
@@ -83,7 +86,7 @@ fn illegal_maps(pairs: &[(Item, Item)], forms: &mut Vec<(&'static str, Item)>) -
         "one key more declared",
         Item::Raw([head_of(5, count + 1, 0), rest.clone()].concat()),
     ));
-    let mut with = |what, change: &dyn Fn(&mut Vec<(Item, Item)>)| {
+    let mut with = |what, change: &dyn Fn(&mut Pairs)| {
         let mut pairs = pairs.to_vec();
         change(&mut pairs);
         forms.push((what, Item::Map(pairs)));
@@ -126,7 +129,9 @@ fn illegal_links(link: &[u8], forms: &mut Vec<(&'static str, Item)>) {
         change(&mut link);
         forms.push((what, Item::Link(link)));
     };
-    with("no multibase prefix", &|link| drop(link.remove(0)));
+    with("no multibase prefix", &|link| {
+        link.remove(0);
+    });
     with("other multibase prefix", &|link| link[0] = 1);
     with("other CID version", &|link| link[1] = 0);
     with("other codec", &|link| link[2] ^= 0x55 ^ 0x71);
@@ -134,7 +139,9 @@ fn illegal_links(link: &[u8], forms: &mut Vec<(&'static str, Item)>) {
     with("other hash function", &|link| link[3] = 0x1e);
     with("other digest length", &|link| link[4] = 0x1f);
     with("a byte more", &|link| link.push(0));
-    with("a byte less", &|link| drop(link.pop()));
+    with("a byte less", &|link| {
+        link.pop();
+    });
     let tagged = |tag: &[u8]| {
         let bytes = write(&Item::Bytes(link.to_vec()));
         Item::Raw([tag, &bytes].concat())

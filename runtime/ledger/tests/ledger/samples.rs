@@ -8,27 +8,27 @@ use talea_ledger::registration::{Kind, Limits};
 use talea_ledger::sign::seal_document;
 use talea_ledger::*;
 
-pub const CODE: &[u8] = b"\0asm\x01\0\0\0";
-pub const INPUT_BODY: &[u8] = b"# Title\n";
-pub const OUTPUT_BODY: &[u8] = b"<h1>Title</h1>\n";
+pub(crate) const CODE: &[u8] = b"\0asm\x01\0\0\0";
+pub(crate) const INPUT_BODY: &[u8] = b"# Title\n";
+pub(crate) const OUTPUT_BODY: &[u8] = b"<h1>Title</h1>\n";
 
-pub fn payer() -> SecretKey {
+pub(crate) fn payer() -> SecretKey {
     SecretKey::from_bytes(&[1; 32])
 }
 
-pub fn host() -> SecretKey {
+pub(crate) fn host() -> SecretKey {
     SecretKey::from_bytes(&[2; 32])
 }
 
-pub fn owner() -> SecretKey {
+pub(crate) fn owner() -> SecretKey {
     SecretKey::from_bytes(&[3; 32])
 }
 
-pub fn channel() -> ChannelId {
+pub(crate) fn channel() -> ChannelId {
     ChannelId::local(&payer().public(), &host().public(), &NetworkId::DEVELOPMENT)
 }
 
-pub fn input() -> Input {
+pub(crate) fn input() -> Input {
     Input {
         body_len: INPUT_BODY.len() as u64,
         args: arguments(["--flavour", "gr\u{fc}n"]).unwrap(),
@@ -41,7 +41,7 @@ pub fn input() -> Input {
     }
 }
 
-pub fn input_least() -> Input {
+pub(crate) fn input_least() -> Input {
     Input {
         body_len: 0,
         args: arguments([]).unwrap(),
@@ -54,7 +54,7 @@ pub fn input_least() -> Input {
     }
 }
 
-pub fn output() -> Output {
+pub(crate) fn output() -> Output {
     Output {
         body_len: OUTPUT_BODY.len() as u64,
         body: BodyId::of(OUTPUT_BODY),
@@ -63,15 +63,15 @@ pub fn output() -> Output {
     }
 }
 
-pub fn profile() -> ProfileId {
+pub(crate) fn profile() -> ProfileId {
     ProfileId::of(b"a profile")
 }
 
-pub fn price() -> Price {
+pub(crate) fn price() -> Price {
     Price { per_kib: Tal(3), per_call: Tal(100), rate: 1_500 }
 }
 
-pub fn run_free() -> Run {
+pub(crate) fn run_free() -> Run {
     Run {
         function: FunctionId::of(CODE),
         input: input().id(),
@@ -90,7 +90,7 @@ pub fn run_free() -> Run {
     }
 }
 
-pub fn run_paid() -> Run {
+pub(crate) fn run_paid() -> Run {
     Run {
         cgi: true,
         payment: Some(Payment {
@@ -105,7 +105,7 @@ pub fn run_paid() -> Run {
     }
 }
 
-pub fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     Facts {
         outcome: Outcome::Ok,
         fuel: Fuel(12_345_678),
@@ -146,16 +146,16 @@ fn receipt_of(run: &Run) -> Receipt {
     }
 }
 
-pub fn receipt_paid() -> Receipt {
+pub(crate) fn receipt_paid() -> Receipt {
     receipt_of(&run_paid())
 }
 
-pub fn receipt_free() -> Receipt {
+pub(crate) fn receipt_free() -> Receipt {
     receipt_of(&run_free())
 }
 
 /// Three receipts in one batch: the paid one, the free one, and one that trapped.
-pub fn payloads() -> Vec<Vec<u8>> {
+pub(crate) fn payloads() -> Vec<Vec<u8>> {
     let trapped = Receipt {
         outcome: Outcome::Trap(TrapCode::IntegerDivideByZero),
         output: Output::empty().id(),
@@ -165,7 +165,7 @@ pub fn payloads() -> Vec<Vec<u8>> {
     vec![receipt_paid().encode(), receipt_free().encode(), trapped.encode()]
 }
 
-pub fn sealed_batch() -> SealedBatch {
+pub(crate) fn sealed_batch() -> SealedBatch {
     let head = BatchHead {
         network: NetworkId::DEVELOPMENT,
         number: 9,
@@ -174,19 +174,19 @@ pub fn sealed_batch() -> SealedBatch {
     seal_batch(&host(), head, &payloads()).unwrap()
 }
 
-pub fn batch() -> Batch {
+pub(crate) fn batch() -> Batch {
     sealed_batch().batch().clone()
 }
 
-pub fn proof(index: u32) -> Proof {
+pub(crate) fn proof(index: u32) -> Proof {
     sealed_batch().proof(LeafIndex::new(index)).unwrap()
 }
 
-pub fn sealed_run() -> Sealed {
+pub(crate) fn sealed_run() -> Sealed {
     seal_document(&payer(), &run_paid())
 }
 
-pub fn bundle() -> Bundle {
+pub(crate) fn bundle() -> Bundle {
     Bundle {
         function: Some(CODE.try_into().unwrap()),
         input: Some(input().encode().try_into().unwrap()),
@@ -199,7 +199,7 @@ pub fn bundle() -> Bundle {
     }
 }
 
-pub fn bundle_least() -> Bundle {
+pub(crate) fn bundle_least() -> Bundle {
     Bundle {
         function: None,
         input: None,
@@ -212,7 +212,7 @@ pub fn bundle_least() -> Bundle {
     }
 }
 
-pub fn registration() -> Registration {
+pub(crate) fn registration() -> Registration {
     let headers: Vec<HeaderName> = ["content-type", "accept", "accept-language"]
         .into_iter()
         .map(|name| HeaderName::try_from(name).unwrap())
@@ -230,7 +230,7 @@ pub fn registration() -> Registration {
     }
 }
 
-pub fn registration_least() -> Registration {
+pub(crate) fn registration_least() -> Registration {
     Registration {
         cgi: false,
         kind: Kind::Handler,
@@ -240,7 +240,7 @@ pub fn registration_least() -> Registration {
     }
 }
 
-pub fn request() -> Request {
+pub(crate) fn request() -> Request {
     Request {
         at: UnixNanos(1_700_000_001_000_000_000),
         network: NetworkId::DEVELOPMENT,
@@ -251,11 +251,11 @@ pub fn request() -> Request {
 }
 
 /// A document by name: its bytes, and its decoder followed by its encoder.
-pub struct Sample {
-    pub name: &'static str,
-    pub media_type: &'static str,
-    pub bytes: Vec<u8>,
-    pub recode: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
+pub(crate) struct Sample {
+    pub(crate) name: &'static str,
+    pub(crate) media_type: &'static str,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) recode: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
 }
 
 fn sample<T: Document>(name: &'static str, document: &T) -> Sample {
@@ -268,7 +268,7 @@ fn sample<T: Document>(name: &'static str, document: &T) -> Sample {
 }
 
 /// All of them.
-pub fn all() -> Vec<Sample> {
+pub(crate) fn all() -> Vec<Sample> {
     vec![
         sample("input", &input()),
         sample("input-least", &input_least()),

@@ -2,7 +2,7 @@
 
 /// An item. `Raw` is written as it is: any bytes at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
+pub(crate) enum Item {
     Uint(u64),
     Bytes(Vec<u8>),
     Text(String),
@@ -12,7 +12,7 @@ pub enum Item {
     Raw(Vec<u8>),
 }
 
-pub fn parse(bytes: &[u8]) -> Item {
+pub(crate) fn parse(bytes: &[u8]) -> Item {
     let mut rest = bytes;
     let item = take(&mut rest);
     assert!(rest.is_empty(), "a document is one item");
@@ -62,7 +62,7 @@ fn take(rest: &mut &[u8]) -> Item {
 }
 
 /// A head in the form of `width` bytes (0: the shortest).
-pub fn head_of(major: u8, value: u64, width: usize) -> Vec<u8> {
+pub(crate) fn head_of(major: u8, value: u64, width: usize) -> Vec<u8> {
     let least = match value {
         0..24 => 0,
         24..256 => 1,
@@ -83,7 +83,7 @@ pub fn head_of(major: u8, value: u64, width: usize) -> Vec<u8> {
     out
 }
 
-pub fn write(item: &Item) -> Vec<u8> {
+pub(crate) fn write(item: &Item) -> Vec<u8> {
     let (mut out, parts): (Vec<u8>, Vec<&Item>) = match item {
         Item::Uint(value) => (head_of(0, *value, 0), vec![]),
         Item::Bytes(bytes) => ([head_of(2, bytes.len() as u64, 0), bytes.clone()].concat(), vec![]),
@@ -107,7 +107,7 @@ pub fn write(item: &Item) -> Vec<u8> {
 }
 
 /// Every way down into the tree: keys' and values' places, the root first.
-pub fn places(item: &Item) -> Vec<Vec<usize>> {
+pub(crate) fn places(item: &Item) -> Vec<Vec<usize>> {
     let mut all = vec![vec![]];
     for (at, child) in children(item).into_iter().enumerate() {
         for mut place in places(child) {
@@ -127,12 +127,12 @@ fn children(item: &Item) -> Vec<&Item> {
     }
 }
 
-pub fn at<'a>(item: &'a Item, place: &[usize]) -> &'a Item {
+pub(crate) fn at<'a>(item: &'a Item, place: &[usize]) -> &'a Item {
     place.iter().fold(item, |item, step| children(item)[*step])
 }
 
 /// The tree with another item at `place`.
-pub fn replaced(item: &Item, place: &[usize], by: Item) -> Item {
+pub(crate) fn replaced(item: &Item, place: &[usize], by: Item) -> Item {
     let Some((step, rest)) = place.split_first() else {
         return by;
     };
@@ -152,7 +152,7 @@ pub fn replaced(item: &Item, place: &[usize], by: Item) -> Item {
 }
 
 /// The key names and indices that lead to `place`, for messages.
-pub fn name(item: &Item, place: &[usize]) -> String {
+pub(crate) fn name(item: &Item, place: &[usize]) -> String {
     let Some((step, rest)) = place.split_first() else {
         return String::new();
     };
