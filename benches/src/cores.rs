@@ -5,10 +5,10 @@
 //! to each figure, because a shared machine is rarely quiet. Absent: isolating cores, which needs a
 //! kernel command line.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-
-use rustix::thread::{CpuSet, sched_setaffinity};
+use std::process::{self, Command};
 
 /// A core by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +19,24 @@ pub const SERVER: Core = Core(0);
 /// Where the generator runs.
 pub const GENERATOR: Core = Core(1);
 
-/// Lets the calling thread, and what it starts from now on, run on `core` only.
+/// A command that runs `program` on `core` only: `taskset` pins itself and then becomes the program,
+/// so the process id stays and the program's threads inherit the core.
+#[must_use]
+pub fn command_on(core: Core, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(core.0.to_string()).arg(program);
+    command
+}
+
+/// Lets this process, all its threads, run on `core` only.
 pub fn pin(core: Core) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(core.0);
-    sched_setaffinity(None, &set).map_err(io::Error::from)
+    let output = Command::new("taskset")
+        .args(["-a", "-c", "-p", &core.0.to_string(), &process::id().to_string()])
+        .output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 /// The kernel's clock ticks per second as seen in `/proc`: fixed at 100 for every Linux ABI.

@@ -7,8 +7,10 @@
 
 pub mod cores;
 pub mod disk;
+pub mod guard;
 pub mod hello;
 pub mod histogram;
+pub mod inside;
 pub mod load;
 pub mod machine;
 pub mod peers;
@@ -19,3 +21,4 @@ pub mod results;
 pub mod rounds;
 pub mod server;
 pub mod stopwatch;
+pub mod timing;

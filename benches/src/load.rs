@@ -1,4 +1,4 @@
-//! The load generator: a closed loop of kept-alive connections on one thread over epoll.
+//! The load generator: a closed loop of kept-alive connections on one thread over epoll (by mio).
 //!
 //! Owns the connections and their latencies. Invariants: one request is under way per connection;
 //! every answer's status is checked, and the head of the first and of every 1,024th answer of a
@@ -6,11 +6,11 @@
 //! pipelining, an open loop with a fixed rate, TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::event::{Timespec, epoll};
-use rustix::fd::OwnedFd;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
 
 use crate::histogram::Histogram;
 use crate::requests::Requests;
@@ -21,6 +21,10 @@ use crate::stopwatch::Stopwatch;
 const EVENTS_MAX: usize = 256;
 /// Bytes read at once. An answer of a bench is below 4 KiB; 64 KiB takes a 10 MiB one in 160 reads.
 const READ_MAX: usize = 64 * 1024;
+/// How long to sleep at most: the window's end must be seen although no answer comes.
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+/// How long to wait for the last answers: a few times the longest sync of an ordinary disk.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Failures after which a run is given up: the server is not what it was thought to be.
 const FAILURES_MAX: u64 = 1_000;
 /// How often an answer's head is looked through for the header that proves it.
@@ -101,12 +105,14 @@ struct Driver<'a> {
     load: Load,
     requests: &'a mut dyn Requests,
     watch: Stopwatch,
-    epoll: OwnedFd,
+    poll: Poll,
     connections: Vec<Connection>,
     request: Vec<u8>,
     seen: Seen,
     last_failure: String,
     counting: bool,
+    ending: bool,
+    under_way: usize,
 }
 
 /// Drives the server for warm-up and window. `edge` is called when the window opens and when it
@@ -117,17 +123,19 @@ pub fn drive<T>(
     mut edge: impl FnMut() -> T,
 ) -> Result<(Seen, T, T), LoadError> {
     assert!(load.connections > 0 && load.connections <= EVENTS_MAX, "connections out of bounds");
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(socket("epoll_create"))?;
+    let poll = Poll::new().map_err(socket("epoll_create"))?;
     let mut driver = Driver {
         load,
         requests,
         watch: Stopwatch::start(),
-        epoll,
+        poll,
         connections: Vec::with_capacity(load.connections),
         request: Vec::with_capacity(4096),
         seen: Seen::default(),
         last_failure: String::new(),
         counting: false,
+        ending: false,
+        under_way: 0,
     };
     for index in 0..load.connections {
         let connection = driver.connect(index)?;
@@ -143,20 +151,24 @@ pub fn drive<T>(
     driver.turn_until(began + load.window)?;
     driver.seen.elapsed = driver.watch.elapsed() - began;
     let closed = edge();
+    driver.drain()?;
     Ok((driver.seen, opened, closed))
 }
 
-fn socket<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> LoadError {
-    move |source| LoadError::Socket { what, source: source.into() }
+fn socket(what: &'static str) -> impl Fn(io::Error) -> LoadError {
+    move |source| LoadError::Socket { what, source }
 }
 
 impl Driver<'_> {
     fn connect(&self, index: usize) -> Result<Connection, LoadError> {
-        let stream = TcpStream::connect(self.load.address).map_err(socket("connect"))?;
+        // Connected before it is polled: a connection is no part of what is measured.
+        let stream = std::net::TcpStream::connect(self.load.address).map_err(socket("connect"))?;
         stream.set_nodelay(true).map_err(socket("nodelay"))?;
         stream.set_nonblocking(true).map_err(socket("nonblocking"))?;
-        let token = epoll::EventData::new_u64(index as u64);
-        epoll::add(&self.epoll, &stream, token, epoll::EventFlags::IN)
+        let mut stream = TcpStream::from_std(stream);
+        let registry = self.poll.registry();
+        registry
+            .register(&mut stream, Token(index), Interest::READABLE)
             .map_err(socket("epoll_ctl"))?;
         Ok(Connection { stream, sent: 0, answers: 0, carry: Vec::new() })
     }
@@ -169,31 +181,39 @@ impl Driver<'_> {
         let connection = &mut self.connections[index];
         connection.sent = self.watch.nanos();
         match connection.stream.write(&self.request) {
-            Ok(len) if len == self.request.len() => Ok(()),
-            Ok(_) => self.fail(index, "a request was written in part".to_owned()),
-            Err(error) => self.fail(index, error.to_string()),
+            Ok(len) if len == self.request.len() => {
+                self.under_way += 1;
+                Ok(())
+            }
+            Ok(_) => self.fail_sending(index, "a request was written in part".to_owned()),
+            Err(error) => self.fail_sending(index, error.to_string()),
         }
     }
 
+    fn fail_sending(&mut self, index: usize, why: String) -> Result<(), LoadError> {
+        self.under_way += 1;
+        self.fail(index, why)
+    }
+
+    /// Waits for the answers that are still under way, so that no request is cut off: a paid run that
+    /// the server never saw would leave a gap in its channel.
+    fn drain(&mut self) -> Result<(), LoadError> {
+        self.counting = false;
+        self.ending = true;
+        self.turn_until(self.watch.elapsed() + DRAIN_MAX)
+    }
+
     fn turn_until(&mut self, end: Duration) -> Result<(), LoadError> {
-        let mut events = vec![
-            epoll::Event {
-                flags: epoll::EventFlags::empty(),
-                data: epoll::EventData::new_u64(0)
-            };
-            EVENTS_MAX
-        ];
+        let mut events = Events::with_capacity(EVENTS_MAX);
         let mut buffer = vec![0; READ_MAX];
-        let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
-        while self.watch.elapsed() < end {
-            let ready = match epoll::wait(&self.epoll, &mut events[..], Some(&pause)) {
-                Ok(ready) => ready,
-                Err(rustix::io::Errno::INTR) => continue,
+        while self.watch.elapsed() < end && !(self.ending && self.under_way == 0) {
+            match self.poll.poll(&mut events, Some(PAUSE_MAX)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(socket("epoll_wait")(error)),
-            };
-            for event in &events[..ready] {
-                let index = event.data.u64() as usize;
-                self.receive(index, &mut buffer)?;
+            }
+            for event in &events {
+                self.receive(event.token().0, &mut buffer)?;
             }
         }
         Ok(())
@@ -221,7 +241,8 @@ impl Driver<'_> {
                 if !carried {
                     connection.carry.extend_from_slice(&buffer[..len]);
                 }
-                return Ok(());
+                // Readiness is told once: what filled the buffer may have left more behind.
+                return if len == buffer.len() { self.receive(index, buffer) } else { Ok(()) };
             }
             Front::Broken(why) => return Err(LoadError::Answer { why, start: start_of(bytes) }),
         };
@@ -238,9 +259,13 @@ impl Driver<'_> {
         }
         connection.carry.clear();
         connection.answers += 1;
+        self.under_way = self.under_way.saturating_sub(1);
         if self.counting {
             self.seen.answers += 1;
             self.seen.latencies.record(now.saturating_sub(connection.sent));
+        }
+        if self.ending {
+            return Ok(());
         }
         if answer.closes {
             self.connections[index] = self.connect(index)?;
@@ -251,9 +276,13 @@ impl Driver<'_> {
     /// Counts a failure and starts the connection anew.
     fn fail(&mut self, index: usize, why: String) -> Result<(), LoadError> {
         self.seen.failures += 1;
+        self.under_way = self.under_way.saturating_sub(1);
         self.last_failure = why;
         if self.seen.failures >= FAILURES_MAX {
             return Err(LoadError::Failures { last: std::mem::take(&mut self.last_failure) });
+        }
+        if self.ending {
+            return Ok(());
         }
         self.connections[index] = self.connect(index)?;
         self.send(index)

@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 
 use crate::requests::Same;
 use crate::rounds::{Contender, Marks};
-use crate::server::Server;
+use crate::server::{self, Server};
 
 /// Where things are and what may be done.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ pub fn gather(
 type Start = fn(&Options) -> anyhow::Result<Vec<Contender>>;
 
 fn bare_hyper(folder: &Path) -> anyhow::Result<Contender> {
-    let mut command = Command::new(env::current_exe()?);
+    let mut command = server::program(env::current_exe()?);
     command.args(["hello", "--listen", "127.0.0.1:0"]);
     let server = Server::start_announced(&mut command, &folder.join("hello.log"))?;
     let requests = Same::get(server.address(), "/");

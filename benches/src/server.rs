@@ -1,9 +1,10 @@
 //! A server under measurement: a process of its own, on the server's core.
 //!
-//! Owns the child, its log and the kernel's account of it. Invariants: the child inherits its core
+//! Owns the child, its log and the kernel's account of it. Invariants: the child has its core
 //! before it starts its first thread; it is ended when the value is dropped. Absent: restarting one
 //! that died; a server that dies ends the bench.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::cores::{self, GENERATOR, SERVER, TICKS_PER_SECOND};
+use crate::cores::{self, SERVER, TICKS_PER_SECOND};
 use crate::stopwatch::Stopwatch;
 
 /// How long a server may take to listen. Compiling a component takes a second or two.
@@ -147,6 +148,12 @@ impl Drop for Server {
     }
 }
 
+/// A command for a program that will be a server: it runs on the server's core.
+#[must_use]
+pub fn program(path: impl AsRef<OsStr>) -> Command {
+    cores::command_on(SERVER, path)
+}
+
 /// A port that was free a moment ago.
 pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()
@@ -155,11 +162,7 @@ pub fn free_address() -> io::Result<SocketAddr> {
 fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Child> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.stderr(File::create(log).with_context(|| format!("creating {}", log.display()))?);
-    // A child inherits the cores of the thread that starts it.
-    cores::pin(SERVER)?;
-    let child = command.spawn();
-    cores::pin(GENERATOR)?;
-    child.with_context(|| format!("starting {program}"))
+    command.spawn().with_context(|| format!("starting {program}"))
 }
 
 /// The lines of a pipe, read to its end by a thread so that the writer never blocks on it.

@@ -16,12 +16,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use talea_benches::cores::{self, GENERATOR};
+use talea_benches::inside::verifying::signature_us;
 use talea_benches::load::{Load, drive};
 use talea_benches::machine::Machine;
 use talea_benches::peers::{self, Options};
 use talea_benches::report::Report;
 use talea_benches::requests::Same;
 use talea_benches::rounds::{self, Plan};
+use talea_benches::timing::Effort;
 use talea_benches::{hello, results};
 
 #[derive(Debug, Parser)]
@@ -133,7 +135,9 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
     cores::pin(GENERATOR)?;
     let measured =
         rounds::measure(&mut contenders, &plan, &options.folder, |line| eprintln!("{line}"))?;
-    let report = Report::new(machine, plan, &contenders, absent, &measured, None);
+    let effort = Effort { rounds: 9, slice: Duration::from_millis(20) };
+    let verify_us = Some(signature_us(effort));
+    let report = Report::new(machine, plan, &contenders, absent, &measured, verify_us);
     let page = report.markdown();
     println!("{page}");
     if let Some(path) = &args.results {

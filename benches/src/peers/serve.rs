@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use super::{Options, build_guest, output_of};
 use crate::requests::Same;
 use crate::rounds::{Contender, Marks};
-use crate::server::{Server, free_address};
+use crate::server::{self, Server, free_address};
 
 /// The release on the same engine line as Talea's own.
 const VERSION: &str = "48.0.8";
@@ -25,7 +25,7 @@ pub(super) fn start(options: &Options) -> anyhow::Result<Vec<Contender>> {
     }
     let component = build_guest(options, "hello-http", "wasm32-wasip2")?;
     let address = free_address()?;
-    let mut command = Command::new(&program);
+    let mut command = server::program(&program);
     command.args(["serve", "--addr"]).arg(address.to_string()).arg(component);
     let server = Server::start_at(&mut command, address, &options.folder.join("serve.log"))?;
     let requests = Same::get(server.address(), "/");

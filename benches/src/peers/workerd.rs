@@ -13,7 +13,7 @@ use anyhow::Context;
 use super::{Options, output_of};
 use crate::requests::Same;
 use crate::rounds::{Contender, Marks};
-use crate::server::{Server, free_address};
+use crate::server::{self, Server, free_address};
 
 /// The package that figures are compared over; a newer one is a new figure.
 const VERSION: &str = "1.20261117.1";
@@ -37,7 +37,7 @@ pub(super) fn start(options: &Options) -> anyhow::Result<Vec<Contender>> {
     fs::write(folder.join("hello.js"), SCRIPT)?;
     let config = folder.join("hello.capnp");
     fs::write(&config, configuration(&address.to_string()))?;
-    let mut command = Command::new(&program);
+    let mut command = server::program(&program);
     command.arg("serve").arg(&config);
     let server = Server::start_at(&mut command, address, &folder.join("workerd.log"))?;
     let requests = Same::get(server.address(), "/");
