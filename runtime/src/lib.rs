@@ -16,3 +16,7 @@ pub mod auth;
 pub mod registry;
 
 pub mod executor;
+
+pub mod notary;
+
+pub mod chain;

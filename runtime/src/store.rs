@@ -1,3 +1,128 @@
-//! Bytes at rest. The only user of files.
+//! Bytes at rest: the only user of files and of redb.
+//!
+//! | part | holds | durable |
+//! |---|---|---|
+//! | `journal` | receipts, with all that is needed to check them | when `append` returns, before a caller is answered |
+//! | `blobs` | bodies too large for the journal | when `put` returns, before the receipt that names them |
+//! | `functions` | wasm bytes, registrations, names | when `put` returns, before the deploy is answered |
+//! | `keys` | the node's secrets | before anything is signed with them |
+//! | `logs` | what guests wrote to their log | with the next write-back of the system: a killed process loses nothing, a power cut may |
+//! | `artefacts` | compiled code | never promised: it is made again |
+//!
+//! Invariant: one process per folder, held by a lock on `lock`.
+//! Absent: tokio, and any decision about who may read or be billed.
 
 pub mod artefacts;
+mod blobs;
+pub mod disk;
+mod functions;
+mod journal;
+pub mod keys;
+mod logs;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+pub use blobs::{BlobError, BlobStore, Epoch};
+pub use functions::{FunctionPage, FunctionShelf, Placed, ShelfError, ShelvedFunction};
+pub use journal::{
+    AppendError, Appended, BatchDraft, BodyPlace, CHECKPOINT_LEN_MAX, COMMIT_LEN_MAX, CommitNumber,
+    Damage, DamageReason, Facts, Filter, Journal, JournalIdentity, JournalKeeper, JournalOptions,
+    JournalReader, OpenError, Opened, Page, Particulars, Position, ReadError, Replay, Retention,
+    RunBytes, SEGMENT_LEN, SegmentNumber, StoredReceipt,
+};
+pub use logs::{LogCursor, LogEntry, LogPage, LogShelf};
+
+use disk::{Disk, RealDisk};
+
+/// Why the node's folder cannot be used.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// The disk did not answer.
+    #[error("the folder {path} could not be used")]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("the folder {0} is in use by another node")]
+    InUse(PathBuf),
+}
+
+/// The folder that holds everything a node keeps. Locked until it is dropped.
+#[derive(Debug)]
+pub struct NodeFolder {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    _lock: File,
+}
+
+impl NodeFolder {
+    /// Locks the folder, making it if it is missing.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let io = |source| FolderError::Io { path: path.into(), source };
+        if !path.is_dir() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        }
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(FolderError::InUse(path.into())),
+            Err(fs::TryLockError::Error(error)) => return Err(io(error)),
+        }
+        Ok(Self { path: path.into(), disk: Arc::new(RealDisk::at(path)), _lock: lock })
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The disk whose names lie below the folder.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.disk)
+    }
+
+    /// Where the node's signing key lies.
+    pub fn key_path(&self) -> PathBuf {
+        self.path.join("key")
+    }
+
+    /// Where functions and names are indexed.
+    pub fn state_path(&self) -> PathBuf {
+        self.path.join("state.redb")
+    }
+
+    /// Where compiled code lies.
+    pub fn artefacts_path(&self) -> PathBuf {
+        self.path.join("artefacts")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node");
+        let first = NodeFolder::open(&path).unwrap();
+        assert!(matches!(NodeFolder::open(&path), Err(FolderError::InUse(_))));
+        drop(first);
+        NodeFolder::open(&path).unwrap();
+    }
+}

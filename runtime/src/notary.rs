@@ -1,0 +1,64 @@
+//! The node's secret key, and the one thing it signs here: batches of receipts.
+//!
+//! Invariant: the key leaves this module neither as bytes nor as a reference; what is signed names the
+//! network and the type of the document.
+//! Absent: the store and tokio. The notary signs what it is handed; that nothing signed leaves the node before
+//! it is on the disk is the chain's business.
+
+use talea_ledger::batch::{BatchHead, SealedBatch, seal_batch};
+use talea_ledger::merkle::ProofError;
+use talea_ledger::{NetworkId, PublicKey, SecretKey, UnixNanos};
+
+/// Signs in the name of the node.
+#[derive(Debug)]
+pub struct Notary {
+    key: SecretKey,
+    public: PublicKey,
+    network: NetworkId,
+}
+
+impl Notary {
+    /// A notary of this key in this network.
+    pub fn new(key: SecretKey, network: NetworkId) -> Self {
+        let public = key.public();
+        Self { key, public, network }
+    }
+
+    /// The node's public key.
+    pub fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    /// The network that everything signed here names.
+    pub fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    /// Signs the root over these receipts: one signature for all of them.
+    pub fn seal<B: AsRef<[u8]>>(
+        &self,
+        number: u64,
+        at: UnixNanos,
+        receipts: &[B],
+    ) -> Result<SealedBatch, ProofError> {
+        seal_batch(&self.key, BatchHead { network: self.network, number, at }, receipts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use talea_ledger::Batch;
+
+    use super::*;
+
+    #[test]
+    fn a_sealed_batch_is_signed_by_the_node_and_names_its_network() {
+        let notary = Notary::new(SecretKey::from_bytes(&[7; 32]), NetworkId::DEVELOPMENT);
+        let sealed = notary.seal(3, UnixNanos(9), &[b"one", b"two"]).unwrap();
+        let verified = sealed.sealed().verify::<Batch>().unwrap();
+        assert_eq!(*verified.signer(), notary.public());
+        assert_eq!(verified.document().network, notary.network());
+        assert_eq!((verified.document().number, verified.document().count.get()), (3, 2));
+        assert!(notary.seal(3, UnixNanos(9), &[] as &[&[u8]]).is_err());
+    }
+}
