@@ -4,7 +4,7 @@
 //! exact variant decides, and if it does not find the trap that fast found, that is our fault. At
 //! every ending a total above the limit is out of fuel.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use talea_ledger::id::BodyId;
@@ -208,15 +208,16 @@ impl Attempt {
 
     fn execution(&self, outcome: Outcome, mut guest: Guest) -> Result<Execution, ExecuteError> {
         let outcome = if guest.meter.is_over() { Outcome::OutOfFuel } else { outcome };
-        let mut execution = Execution::empty(outcome, guest.meter.billed());
-        execution.host_fuel = guest.meter.host();
-        execution.peak_pages = guest.limiter.peak();
-        execution.log = Bytes::from(std::mem::take(&mut guest.log));
-        if outcome.has_output() {
+        let (fuel, host_fuel) = (guest.meter.billed(), guest.meter.host());
+        let peak_pages = guest.limiter.peak();
+        let log = Bytes::from(std::mem::take(&mut guest.log));
+        let (output, output_body) = if outcome.has_output() {
             let is_cgi = self.invocation.cgi && self.loaded.kind == Kind::Command;
-            (execution.output, execution.output_body) = answer(guest, is_cgi)?;
-        }
-        Ok(execution)
+            answer(guest, is_cgi)?
+        } else {
+            (Output::empty(), Bytes::new())
+        };
+        Ok(Execution { outcome, fuel, host_fuel, peak_pages, output, output_body, log })
     }
 }
 
@@ -229,6 +230,9 @@ fn function(
     found.and_then(|export| export.into_func()).ok_or_else(|| Stop::Broken.into())
 }
 
+/// The name of an empty body, which many answers have: hashed once.
+static NO_BODY: LazyLock<BodyId> = LazyLock::new(|| BodyId::of(&[]));
+
 /// The output of a run that has one.
 fn answer(guest: Guest, is_cgi: bool) -> Result<(Output, Bytes), ExecuteError> {
     let Guest { mut headers, output, .. } = guest;
@@ -239,7 +243,7 @@ fn answer(guest: Guest, is_cgi: bool) -> Result<(Output, Bytes), ExecuteError> {
     }
     let output = Output {
         body_len: body.len() as u64,
-        body: BodyId::of(&body),
+        body: if body.is_empty() { *NO_BODY } else { BodyId::of(&body) },
         status: headers.status(),
         headers: headers.into_document().map_err(ExecuteError::engine)?,
     };

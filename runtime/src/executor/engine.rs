@@ -229,3 +229,28 @@ impl Hasher for ShaHasher {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::profiles;
+
+    #[test]
+    fn the_version_in_the_id_is_the_one_that_is_linked() {
+        let lock = include_str!("../../../Cargo.lock");
+        let line = format!("name = \"wasmtime\"\nversion = \"{WASMTIME_VERSION}\"\n");
+        assert!(lock.contains(&line), "another wasmtime is linked: set WASMTIME_VERSION");
+        assert_eq!(lock.matches("name = \"wasmtime\"\n").count(), 1);
+    }
+
+    #[test]
+    fn a_compiler_makes_what_a_running_engine_takes() {
+        for (_, profile) in profiles::all() {
+            for tier in [Tier::Fast, Tier::Exact] {
+                let (_, running) = build(profile, tier, Purpose::Running { slots: 1 }).unwrap();
+                let (_, compiling) = build(profile, tier, Purpose::Compiling).unwrap();
+                assert_eq!(running, compiling);
+            }
+        }
+    }
+}

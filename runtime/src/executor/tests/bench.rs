@@ -122,7 +122,7 @@ impl Call {
         }
     }
 
-    fn input(&self) -> Input {
+    pub(super) fn input(&self) -> Input {
         Input {
             body_len: self.body.len() as u64,
             args: arguments(self.args.iter().copied()).unwrap(),
@@ -149,7 +149,7 @@ impl Call {
         }
     }
 
-    fn order(&self) -> Run {
+    pub(super) fn order(&self) -> Run {
         Run {
             function: FunctionId::of(&self.wasm),
             input: self.input().id(),

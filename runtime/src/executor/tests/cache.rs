@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use talea_ledger::id::{FunctionId, ProfileId};
 use talea_ledger::outcome::Outcome;
 use talea_meter::Variant;
 
-use super::bench::{Bench, Call, handler, profile_id};
+use super::bench::{Bench, Call, config, handler, profile_id};
 use crate::clock::Deadline;
 use crate::executor::compile::{CompileError, Compiler};
-use crate::executor::{ExecuteError, LoadError, MacKey, profiles};
+use crate::executor::{
+    ExecuteError, Executor, FunctionSource, LoadError, MacKey, PrepareError, profiles,
+};
 
 fn exits_with(code: u32) -> Call {
     handler("", &format!("(i32.const {code})"))
@@ -219,4 +222,50 @@ async fn a_failed_compilation_is_remembered() {
         assert!(matches!(error, LoadError::Compile(CompileError::Died)));
     }
     assert_eq!(std::fs::read_to_string(&marks).unwrap().lines().count(), 1);
+}
+
+#[tokio::test]
+async fn prepare_refuses_early_and_makes_the_first_call_ready() {
+    let bench = Bench::new();
+    let call = exits_with(8);
+    let id = bench.library.add(&call.wasm);
+    let wrong = bench.executor.prepare(id, profile_id(), vec![1, 2, 3]).await;
+    assert!(matches!(wrong, Err(PrepareError::WrongFunction(_))));
+    let junk = b"\0asm".to_vec();
+    let refused = bench.executor.prepare(FunctionId::of(&junk), profile_id(), junk).await;
+    assert!(matches!(refused, Err(PrepareError::Refused(_))));
+    let inspection = bench.executor.prepare(id, profile_id(), call.wasm.clone()).await.unwrap();
+    assert_eq!((inspection.memory_pages, bench.executor.gauges().compiled), (1, 1));
+    assert_eq!(bench.executor.run(call.invocation()).await.unwrap().outcome, Outcome::exit(8));
+    assert_eq!(bench.executor.gauges().compiled, 1);
+    assert_eq!(bench.library.asked.load(Ordering::Relaxed), 0, "prepare had the bytes");
+    let mut other = call.invocation();
+    other.profile = ProfileId::of(b"another");
+    let unknown = bench.executor.run(other).await;
+    assert!(matches!(unknown, Err(ExecuteError::ProfileUnknown(_))));
+}
+
+/// A source that gives other bytes, or panics.
+struct Broken(Option<Vec<u8>>);
+
+impl FunctionSource for Broken {
+    fn wasm(&self, _: FunctionId) -> std::io::Result<Option<Vec<u8>>> {
+        assert!(self.0.is_some(), "a broken store");
+        Ok(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_lies_or_panics_is_our_fault_and_ends_one_call() {
+    let call = exits_with(9);
+    for (bytes, panics) in [(Some(vec![0]), false), (None, true)] {
+        let executor = Executor::new(config(), Arc::new(Broken(bytes))).unwrap();
+        for _ in 0..2 {
+            let found = executor.run(call.invocation()).await;
+            let Err(ExecuteError::Load { error, .. }) = found else { panic!("{found:?}") };
+            assert_eq!(matches!(error, LoadError::Panicked), panics);
+            assert_eq!(matches!(error, LoadError::Damaged), !panics);
+        }
+        assert_eq!(executor.gauges().instances, 0);
+    }
 }

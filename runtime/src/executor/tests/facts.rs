@@ -1,8 +1,11 @@
 //! One number, however a run is cut, compiled or repeated.
 
+use bytes::Bytes;
+use talea_ledger::input::Input;
 use talea_ledger::units::Fuel;
 
 use super::bench::{Bench, Call, handler};
+use crate::executor::{RerunError, rerun};
 
 /// A guest that computes, calls the host, grows, and writes a sum.
 fn busy(rounds: u32) -> Call {
@@ -89,4 +92,22 @@ async fn nan_has_one_pattern() {
     let found = Bench::new().check(&handler("", body)).await;
     let canonical = 0x7ff8_0000_0000_0000_u64.to_le_bytes();
     assert_eq!(&found.output_body[..], [canonical; 3].concat());
+}
+
+#[test]
+fn a_rerun_takes_only_what_the_run_names() {
+    let call = handler("", "(i32.const 0)");
+    let other = handler("", "(i32.const 1)");
+    let mut body = call.clone();
+    body.body = b"x".to_vec();
+    let (run, input) = (call.order(), call.input());
+    let again = |wasm: &[u8], input: &Input, body: &'static [u8]| {
+        rerun(wasm, &run, input, Bytes::from_static(body))
+    };
+    assert!(again(&call.wasm, &input, b"").is_ok());
+    let found = again(&other.wasm, &input, b"");
+    assert!(matches!(found, Err(RerunError::OtherFunction { .. })));
+    let found = again(&call.wasm, &body.input(), b"x");
+    assert!(matches!(found, Err(RerunError::OtherInput { .. })));
+    assert!(matches!(again(&call.wasm, &input, b"x"), Err(RerunError::OtherBody { .. })));
 }
