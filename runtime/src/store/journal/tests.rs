@@ -210,12 +210,12 @@ fn assert_survived(disk: &SimulatedDisk, acknowledged: u64, on_their_way: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     /// Every operation of a random history is once the one at which the power goes.
     #[test]
     fn a_power_cut_anywhere_loses_nothing_acknowledged(
-        steps in prop::collection::vec(step(), 1..24), seed in any::<u64>(),
+        steps in prop::collection::vec(step(), 1..20), seed in any::<u64>(),
     ) {
         let disk = SimulatedDisk::new();
         play(&disk, &steps);
@@ -231,7 +231,7 @@ proptest! {
     /// Every operation of a random history fails once: the process goes on or stops, nothing is lost.
     #[test]
     fn a_failed_operation_anywhere_loses_nothing_acknowledged(
-        steps in prop::collection::vec(step(), 1..24), seed in any::<u64>(),
+        steps in prop::collection::vec(step(), 1..20), seed in any::<u64>(),
     ) {
         let disk = SimulatedDisk::new();
         play(&disk, &steps);
