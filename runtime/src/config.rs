@@ -159,17 +159,19 @@ pub struct Compute {
     pub workers: usize,
     /// Real time one run may take; beyond it the run is the host's fault and free.
     pub wall_time_max: Duration,
-    /// Bytes of compiled functions kept on disk.
-    pub cache_len_max: u64,
+    /// Bytes of compiled functions kept in memory, ready to run.
+    pub cache_len_max: usize,
 }
 
 /// How long things are kept.
 #[derive(Debug, Clone)]
 pub struct Retention {
-    /// Bodies of runs.
-    pub bodies: Duration,
-    /// Function logs.
-    pub logs: Duration,
+    /// Receipts older than this go, with their bodies.
+    pub age: Duration,
+    /// Paid receipts younger than this stay, whatever room they take.
+    pub paid: Duration,
+    /// Bytes of receipts above which the oldest go.
+    pub len_max: u64,
 }
 
 /// What is written to the log.
@@ -318,11 +320,13 @@ impl Config {
             compute: Compute {
                 workers: workers(given)?,
                 wall_time_max: given.read("compute.wall_time", value::duration)?,
-                cache_len_max: given.read("compute.cache", value::size)?,
+                cache_len_max: usize::try_from(given.read("compute.cache", value::size)?)
+                    .unwrap_or(usize::MAX),
             },
             retention: Retention {
-                bodies: given.read("retention.bodies", value::duration)?,
-                logs: given.read("retention.logs", value::duration)?,
+                age: given.read("retention.age", value::duration)?,
+                paid: given.read("retention.paid", value::duration)?,
+                len_max: given.read("retention.size", value::size)?,
             },
             log: Log {
                 format: given.read("log.format", value::log_format)?,

@@ -20,3 +20,7 @@ pub mod executor;
 pub mod notary;
 
 pub mod chain;
+
+pub mod gateway;
+
+pub mod node;

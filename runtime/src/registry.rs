@@ -15,7 +15,7 @@ use talea_ledger::message::FunctionName;
 use talea_ledger::{Fuel, FunctionId, RunId};
 
 pub use self::functions::{Function, Functions, FunctionsError};
-pub use self::order::{Order, OrderError};
+pub use self::order::{Order, OrderError, OrderParts};
 pub use self::seeds::Seeds;
 use crate::auth::{Authorized, Caller, Offer, PaidRun};
 use crate::call::{Call, Target};

@@ -50,7 +50,7 @@ section!(
     ]
 );
 section!(RawCompute, "compute.", [workers, wall_time, cache]);
-section!(RawRetention, "retention.", [bodies, logs]);
+section!(RawRetention, "retention.", [age, paid, size]);
 section!(RawLog, "log.", [format, filter]);
 
 /// The whole file.
@@ -175,10 +175,11 @@ fn render_bounds(config: &Config, put: &mut dyn FnMut(String)) {
     put("\n[compute]".to_owned());
     put(format!("workers = {}", config.compute.workers));
     put(format!("wall_time = {}", time(config.compute.wall_time_max)));
-    put(format!("cache = {}", size(config.compute.cache_len_max)));
+    put(format!("cache = {}", size(config.compute.cache_len_max as u64)));
     put("\n[retention]".to_owned());
-    put(format!("bodies = {}", time(config.retention.bodies)));
-    put(format!("logs = {}", time(config.retention.logs)));
+    put(format!("age = {}", time(config.retention.age)));
+    put(format!("paid = {}", time(config.retention.paid)));
+    put(format!("size = {}", size(config.retention.len_max)));
     put("\n[log]".to_owned());
     let format = match config.log.format {
         LogFormat::Text => "text",

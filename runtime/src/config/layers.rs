@@ -12,7 +12,7 @@ use super::{ConfigError, FILE_VARIABLE, Origin, Sources};
 
 /// Every setting and its default, as a file would give it. Empty: no default, or one that depends on
 /// other settings and is chosen in `config`.
-pub(super) const DEFAULTS: [(&str, &str); 37] = [
+pub(super) const DEFAULTS: [(&str, &str); 38] = [
     ("listen", "127.0.0.1:7600"),
     ("addr_file", ""),
     ("data", ""),
@@ -49,9 +49,11 @@ pub(super) const DEFAULTS: [(&str, &str); 37] = [
     ("http.open_lists", ""),
     ("compute.workers", ""),
     ("compute.wall_time", "30s"),
-    ("compute.cache", "1 GiB"),
-    ("retention.bodies", "7d"),
-    ("retention.logs", "7d"),
+    ("compute.cache", "512 MiB"),
+    ("retention.age", "30d"),
+    // The time in which a payer may dispute a bill.
+    ("retention.paid", "7d"),
+    ("retention.size", "64 GiB"),
     ("log.format", "text"),
     ("log.filter", "info"),
 ];

@@ -1,0 +1,258 @@
+//! HTTP: sockets in, doors of the node out.
+//!
+//! The data path (`/f/`) is hyper by hand and short: `accept` -> `parse` -> auth -> registry -> executor ->
+//! chain -> `reply`. Everything else is the control plane on axum. Every error becomes an answer in
+//! `respond`, and nowhere else.
+//! Invariants: a paid run that has begun ends and is recorded whether or not its client waits; nothing is
+//! answered about a run before its receipt is durable; no lock is held across an await.
+//! Absent: decisions. Who may, what runs, what it costs and what is kept is decided behind the doors.
+
+mod accept;
+mod contain;
+mod control;
+mod cors;
+mod invoke;
+mod json;
+mod metrics;
+mod offer;
+mod pace;
+mod page;
+mod parse;
+mod repeat;
+mod reply;
+mod respond;
+mod tasks;
+mod trace;
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
+use talea_ledger::UnixNanos;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub(crate) use self::accept::serve;
+use self::contain::contained;
+use self::metrics::{Metrics, RouteClass};
+use self::parse::Bodies;
+use self::respond::Fault;
+use self::tasks::Tasks;
+use crate::auth::Auth;
+use crate::chain::{Mailbox, ReceiptReader, RecordError};
+use crate::clock::Clock;
+use crate::config;
+use crate::executor::Executor;
+use crate::registry::Registry;
+use crate::store::{FunctionShelf, LogShelf};
+
+/// The doors that requests go through, made by `node`.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) auth: Auth,
+    pub(crate) registry: Registry,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) chain: Mailbox,
+    pub(crate) receipts: ReceiptReader,
+    pub(crate) functions: Arc<FunctionShelf>,
+    pub(crate) logs: Arc<LogShelf>,
+    /// Bumped whenever some function's log has grown.
+    pub(crate) logged: tokio::sync::watch::Receiver<u64>,
+}
+
+/// The HTTP side of one node.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    doors: Doors,
+    http: config::Http,
+    free_calls: bool,
+    started: UnixNanos,
+    metrics: Metrics,
+    bodies: Bodies,
+    tasks: Tasks,
+    in_flight: Arc<Semaphore>,
+    control: axum::Router,
+    stopping: AtomicBool,
+    latched: AtomicBool,
+}
+
+impl Gateway {
+    /// The gateway in front of these doors.
+    pub(crate) fn new(doors: Doors, http: config::Http, free_calls: bool) -> Arc<Self> {
+        Arc::new(Self {
+            free_calls,
+            started: doors.clock.now(),
+            metrics: Metrics::default(),
+            bodies: Bodies::new(http.body_time_max),
+            tasks: Tasks::default(),
+            in_flight: Arc::new(Semaphore::new(http.in_flight_max)),
+            control: control::router(),
+            stopping: AtomicBool::new(false),
+            latched: AtomicBool::new(false),
+            doors,
+            http,
+        })
+    }
+
+    /// Returns when no receipt can be recorded any more, because the chain's thread has ended.
+    pub(crate) async fn chain_ended(&self) {
+        self.doors.chain.closed().await;
+    }
+
+    /// From now on `/ready` says no; requests under way and new ones are still served.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers one request, whatever it is.
+    async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Response<ReplyBody> {
+        let class = RouteClass::of(request.uri().path());
+        let under_way = UnderWay::begin(self, class);
+        let parent = trace::parent(request.headers());
+        // An error body names what was asked for; a call that succeeds never looks at it. Cloning a
+        // target shares its bytes.
+        let target = request.uri().clone();
+        let served = contained(trace::within(&parent, self.route(request, peer, class)));
+        let mut response = match served.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(fault)) => {
+                if matches!(fault, Fault::Record(RecordError::Latched(_))) {
+                    self.latched.store(true, Ordering::Relaxed);
+                }
+                self.refuse(&fault, &target)
+            }
+            Err(panicked) => {
+                self.metrics.panicked();
+                self.refuse(&Fault::from(panicked), &target)
+            }
+        };
+        if matches!(class, RouteClass::Call | RouteClass::Receipts) {
+            cors::allow(response.headers_mut());
+        }
+        trace::echo(parent, response.headers_mut());
+        under_way.end(response.status().as_u16());
+        response
+    }
+
+    async fn route(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        class: RouteClass,
+    ) -> Result<Response<ReplyBody>, Fault> {
+        if class == RouteClass::Operations {
+            // Health and metrics are for when everything else is full.
+            return Ok(control::serve(self, request).await);
+        }
+        if cors::is_preflight(request.method(), request.headers()) {
+            return Ok(cors::preflight(request.headers()));
+        }
+        let permit = self.permit()?;
+        if class == RouteClass::Call {
+            return invoke::invoke(self, request, peer, permit).await;
+        }
+        let response = control::serve(self, request).await;
+        drop(permit);
+        Ok(response)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last receipt that was handed to the chain was written. After a failed write none is,
+    /// until the node has been started again.
+    fn is_writing(&self) -> bool {
+        !self.latched.load(Ordering::Relaxed)
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        self.in_flight.clone().try_acquire_owned().map_err(|_| {
+            self.metrics.overloaded();
+            Fault::Overloaded
+        })
+    }
+
+    fn refuse(&self, fault: &Fault, target: &http::Uri) -> Response<ReplyBody> {
+        respond::respond(fault, self.doors.auth.offer(), &target.to_string())
+    }
+}
+
+/// One request in the counts, also if its client goes away in the middle.
+struct UnderWay<'g> {
+    gateway: &'g Gateway,
+    class: RouteClass,
+    /// 499 is nginx's word for a client that left.
+    status: u16,
+}
+
+impl<'g> UnderWay<'g> {
+    fn begin(gateway: &'g Gateway, class: RouteClass) -> Self {
+        gateway.metrics.request_began();
+        Self { gateway, class, status: 499 }
+    }
+
+    fn end(mut self, status: u16) {
+        self.status = status;
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.gateway.metrics.request_ended(self.class, self.status);
+    }
+}
+
+/// An answer's body: bytes at once on the data path, whatever axum makes elsewhere.
+#[derive(Debug)]
+pub(crate) enum ReplyBody {
+    /// All of it.
+    Full(Bytes),
+    /// As it comes.
+    Stream(axum::body::Body),
+}
+
+impl ReplyBody {
+    fn full(bytes: Bytes) -> Self {
+        Self::Full(bytes)
+    }
+}
+
+impl hyper::body::Body for ReplyBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match self.get_mut() {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}

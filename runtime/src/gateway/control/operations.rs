@@ -1,0 +1,125 @@
+//! What an operator, a load balancer or a curious person asks a node.
+
+use axum::extract::{Extension, Path};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+
+use super::{ControlError, Here, Served, gateway};
+use crate::gateway::json::{LimitsView, PriceView, bytes};
+use crate::gateway::metrics::Gauge;
+use crate::gateway::respond::{Fault, json_response};
+use crate::gateway::{Gateway, ReplyBody, page as status_page};
+
+/// The API's description, committed beside this file.
+pub(in crate::gateway) const OPENAPI: &str = include_str!("../openapi.json");
+
+/// `GET /`: the page for people.
+#[allow(clippy::unused_async, reason = "a route is async")]
+pub(super) async fn page() -> Served {
+    Ok(status_page::page())
+}
+
+/// `GET /health`: the process answers.
+#[allow(clippy::unused_async, reason = "a route is async")]
+pub(super) async fn health() -> Served {
+    Ok(json_response(StatusCode::OK, &json!({ "status": "ok" })))
+}
+
+/// `GET /ready`: it takes calls, and what it records is kept.
+pub(super) async fn ready(here: Extension<Here>) -> Served {
+    let gateway = gateway(here);
+    if gateway.is_stopping() {
+        return Err(Fault::Stopping.into());
+    }
+    if !gateway.is_writing() {
+        return Err(Fault::NotWriting.into());
+    }
+    Ok(json_response(StatusCode::OK, &json!({ "status": "ready" })))
+}
+
+/// `GET /openapi.json`.
+#[allow(clippy::unused_async, reason = "a route is async")]
+pub(super) async fn openapi() -> Served {
+    let mut response = Response::new(ReplyBody::full(Bytes::from_static(OPENAPI.as_bytes())));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// `GET /.well-known/talea/info`: who this host is, and its terms.
+#[allow(clippy::unused_async, reason = "a route is async")]
+pub(super) async fn info(here: Extension<Here>) -> Served {
+    let gateway = gateway(here);
+    let offer = gateway.doors.auth.offer();
+    let limits = crate::executor::RunLimits {
+        fuel: offer.fuel_max,
+        memory: offer.memory_max,
+        output: offer.output_len_max,
+        log: offer.log_len_max,
+    };
+    let body = json!({
+        "host": offer.host.to_string(),
+        "network": offer.network.to_string(),
+        "profile": offer.profile.to_string(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "time": gateway.doors.clock.now().to_string(),
+        "started": gateway.started.to_string(),
+        "free_calls": gateway.free_calls,
+        "price": PriceView::from(&offer.price),
+        "limits": LimitsView::from(&limits),
+        "body_bytes_max": gateway.http.body_len_max.to_string(),
+        "module_bytes_max": gateway.http.module_len_max.to_string(),
+        "totals": gateway.metrics.totals(),
+        "in_flight": gateway.metrics.in_flight(),
+    });
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+/// `GET /profiles/{id}`: the document by which runs are executed and metered here.
+#[allow(clippy::unused_async, reason = "a route is async")]
+pub(super) async fn profile(Path(id): Path<String>) -> Served {
+    let unknown = || ControlError::ProfileUnknown(id.chars().take(80).collect());
+    let known = id
+        .parse()
+        .ok()
+        .and_then(|_: talea_ledger::ProfileId| None::<&talea_ledger::Run>)
+        .ok_or_else(unknown)?;
+    let payload = talea_ledger::Document::encode(known);
+    let body = json!({ "id": id, "payload": bytes(&payload) });
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+/// `GET /metrics`.
+#[allow(clippy::unused_async, reason = "a route is async")]
+pub(super) async fn metrics(here: Extension<Here>) -> Served {
+    let gateway = gateway(here);
+    let text = gateway.metrics.render(&gauges(&gateway));
+    let mut response = Response::new(ReplyBody::full(Bytes::from(text)));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+fn gauges(gateway: &Gateway) -> Vec<Gauge> {
+    let executor = gateway.doors.executor.gauges();
+    let batches = *gateway.doors.receipts.commits().borrow();
+    let gauge = |name, help, value| Gauge { name, help, kind: "gauge", value };
+    let counter =
+        |name, help, value: u64| Gauge { name, help, kind: "counter", value: value as f64 };
+    vec![
+        gauge("executor_instances", "Instances alive now.", f64::from(executor.instances)),
+        gauge("executor_long_runs", "Runs past their first slice now.", executor.long_runs as f64),
+        gauge("executor_functions_loaded", "Functions loaded now.", executor.loaded as f64),
+        gauge("executor_loaded_bytes", "Bytes they hold.", executor.loaded_bytes as f64),
+        counter("executor_compiled_total", "Modules compiled.", executor.compiled),
+        counter(
+            "executor_artefacts_refused_total",
+            "Artefacts refused.",
+            executor.refused_artefacts,
+        ),
+        counter("receipts_total", "Receipts ever written.", gateway.doors.receipts.end().0),
+        counter("batches_total", "Batches signed and synced since the start.", batches),
+        counter("executor_repeats_total", "Runs repeated in the exact variant.", executor.repeats),
+    ]
+}

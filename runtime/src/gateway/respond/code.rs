@@ -1,0 +1,88 @@
+//! The stable codes: what a program looks at. A code never changes its meaning or status.
+
+use http::StatusCode;
+
+macro_rules! codes {
+    ($($name:ident = $status:ident $text:literal $sentence:literal,)+) => {
+        /// A stable code with its status.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Code { $( #[doc = $sentence] $name, )+ }
+
+        impl Code {
+            /// All of them; the OpenAPI document lists the same.
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [Code] = &[$( Code::$name, )+];
+
+            /// As it stands in answers.
+            pub(crate) fn text(self) -> &'static str {
+                match self { $( Code::$name => $text, )+ }
+            }
+
+            /// The status that goes with it.
+            pub(crate) fn status(self) -> StatusCode {
+                match self { $( Code::$name => StatusCode::$status, )+ }
+            }
+
+            /// What it says when there is nothing more exact to say.
+            pub(crate) fn sentence(self) -> &'static str {
+                match self { $( Code::$name => $sentence, )+ }
+            }
+        }
+    };
+}
+
+codes! {
+    TargetInvalid = BAD_REQUEST "target_invalid" "The path names no function.",
+    HeaderInvalid = BAD_REQUEST "header_invalid" "A header of this protocol cannot be read.",
+    InputInvalid = BAD_REQUEST "input_invalid" "A part of the request does not fit an input document.",
+    QueryInvalid = BAD_REQUEST "query_invalid" "A query parameter cannot be read.",
+    BodyBroken = BAD_REQUEST "body_broken" "The body ended early or is not what its headers say.",
+    RunMalformed = BAD_REQUEST "run_malformed" "The run in talea-run is not a well-formed document.",
+    RunClock = BAD_REQUEST "run_clock" "The run's clock is too far from the host's.",
+    SignatureMalformed = BAD_REQUEST "signature_malformed" "The signed document is not well formed.",
+    RegistrationInvalid = BAD_REQUEST "registration_invalid" "The registration cannot be honoured.",
+    SignatureMissing = UNAUTHORIZED "signature_missing" "This needs a signed request.",
+    SignatureInvalid = UNAUTHORIZED "signature_invalid" "The signature does not hold.",
+    SignatureForeign = UNAUTHORIZED "signature_foreign" "Signed for another request.",
+    SignatureStale = UNAUTHORIZED "signature_stale" "Signed too long ago.",
+    NetworkForeign = UNAUTHORIZED "network_foreign" "Signed for another network.",
+    HostForeign = UNAUTHORIZED "host_foreign" "Signed for another host.",
+    ChannelForeign = UNAUTHORIZED "channel_foreign" "The channel is not the payer's towards this host.",
+    FunctionForeign = UNAUTHORIZED "function_foreign" "Signed for another function.",
+    InputForeign = UNAUTHORIZED "input_foreign" "Signed for another input.",
+    RunExpired = UNAUTHORIZED "run_expired" "The run has expired.",
+    PaymentRequired = PAYMENT_REQUIRED "payment_required" "This host wants to be paid.",
+    PayerUnknown = PAYMENT_REQUIRED "payer_unknown" "The payer has no channel here.",
+    PriceLow = PAYMENT_REQUIRED "price_low" "The run's price is below the host's.",
+    LimitHigh = PAYMENT_REQUIRED "limit_high" "The run asks for more than is offered.",
+    ProfileUnknown = PAYMENT_REQUIRED "profile_unknown" "The run's profile is not offered here.",
+    CapLow = PAYMENT_REQUIRED "cap_low" "The run's cap does not cover its limits.",
+    CreditSpent = PAYMENT_REQUIRED "credit_spent" "The payer's cover is used up.",
+    NotPermitted = FORBIDDEN "not_permitted" "The key may not do this.",
+    RouteUnknown = NOT_FOUND "route_unknown" "There is nothing at this path.",
+    FunctionUnknown = NOT_FOUND "function_unknown" "No such function.",
+    NameUnknown = NOT_FOUND "name_unknown" "No function of this name.",
+    ReceiptUnknown = NOT_FOUND "receipt_unknown" "No such receipt.",
+    ProfileNotFound = NOT_FOUND "profile_not_found" "No such profile.",
+    MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "Not with this method.",
+    RequestTimeout = REQUEST_TIMEOUT "request_timeout" "The request did not come in time.",
+    SequenceUsed = CONFLICT "sequence_used" "The sequence belongs to another run.",
+    SequenceBeyond = CONFLICT "sequence_beyond" "The sequence is above the channel's window.",
+    NameTaken = CONFLICT "name_taken" "The namespace belongs to another key.",
+    FunctionTaken = CONFLICT "function_taken" "The function was registered by another key.",
+    RegistrationOld = CONFLICT "registration_old" "A newer registration is known.",
+    OutputGone = GONE "output_gone" "The output is no longer kept.",
+    BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" "The body is too large.",
+    ModuleTooLarge = PAYLOAD_TOO_LARGE "module_too_large" "The module is too large.",
+    TargetTooLong = URI_TOO_LONG "target_too_long" "The request target is too long.",
+    ModuleRefused = UNPROCESSABLE_ENTITY "module_refused" "The module cannot be a function.",
+    ModuleTooCostly = UNPROCESSABLE_ENTITY "module_too_costly" "The module cannot be compiled within bounds.",
+    RateLimited = TOO_MANY_REQUESTS "rate_limited" "Too many calls.",
+    Internal = INTERNAL_SERVER_ERROR "internal" "A fault of this host; nothing is billed.",
+    EngineFault = INTERNAL_SERVER_ERROR "engine_fault" "The run failed by a fault of this host; nothing is billed.",
+    Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too much is under way; try again.",
+    StorageUnavailable = SERVICE_UNAVAILABLE "storage_unavailable" "This host cannot write or read its records; nothing is billed.",
+    StorageFull = SERVICE_UNAVAILABLE "storage_full" "This host has no room for more records; nothing is billed.",
+    ShuttingDown = SERVICE_UNAVAILABLE "shutting_down" "This host is shutting down.",
+    WallTime = GATEWAY_TIMEOUT "wall_time" "The run took longer than this host gives one; nothing is billed.",
+}

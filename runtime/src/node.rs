@@ -1,0 +1,313 @@
+//! Wiring: builds every part of one node from its settings, starts it, and ends it in order.
+//!
+//! The order of the end is that of the pipeline: no new connections, requests under way finish, paid runs
+//! finish, the chain writes what it has and closes the journal. Invariant: what was answered is on the disk
+//! whatever ends the node. Absent: everything else; no other module starts a part.
+
+mod views;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use talea_ledger::{Fuel, PublicKey};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::views::{KeptChannels, KeptFunctions, KeptModules};
+use crate::auth::{Auth, Offer};
+use crate::chain::{Chain, ChainError, ChainOptions};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::executor::{self, Compiler, Executor, ExecutorConfig, MacKey};
+use crate::gateway::{self, Doors, Gateway};
+use crate::notary::Notary;
+use crate::registry::{Registry, Seeds};
+use crate::store::{
+    FolderError, FunctionShelf, LogShelf, NodeFolder, Retention, SEGMENT_LEN, ShelfError, keys,
+};
+
+/// Connections that the system holds for us while the accept loop is busy. What Linux caps it at by
+/// default is 4,096; beyond it clients retry by themselves.
+const BACKLOG: u32 = 1024;
+
+/// A node at work.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    host: PublicKey,
+    cut: u64,
+    stop: watch::Sender<bool>,
+    gateway: Arc<Gateway>,
+    served: JoinHandle<()>,
+    chain: Chain,
+    _folder: NodeFolder,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The node's key cannot be used.
+    #[error("the key {} cannot be used", path.display())]
+    Key {
+        /// Where it should lie.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: keys::KeyError,
+    },
+    /// The functions cannot be read.
+    #[error(transparent)]
+    Functions(#[from] ShelfError),
+    /// The logs cannot be opened.
+    #[error("the folder of function logs cannot be used")]
+    Logs(#[source] io::Error),
+    /// The engines cannot be built.
+    #[error(transparent)]
+    Executor(#[from] executor::StartError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The machine gives no randomness.
+    #[error("the system gives no random bytes: {0}")]
+    Entropy(getrandom::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file for the bound address cannot be written.
+    #[error("the address file {} cannot be written", path.display())]
+    AddrFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The path of this program is not known, which the compiler's child process needs.
+    #[error("the path of this program is not known")]
+    Program(#[source] io::Error),
+}
+
+/// Starts a node whose compiler is a child process of this very program: for the `talea` binary, whose
+/// first act is to look whether it is that child.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let program = std::env::current_exe().map_err(StartError::Program)?;
+    start_with(config, Compiler::Child(program)).await
+}
+
+/// Starts a node that compiles as `compiler` says.
+pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, StartError> {
+    raise_descriptors();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let folder = NodeFolder::open(&config.data)?;
+    let disk = folder.disk();
+    let unusable = |source| StartError::Key { path: config.key_file.clone(), source };
+    let (key, is_new) = keys::load_or_create(&config.key_file).map_err(unusable)?;
+    let notary = Notary::new(key, config.network);
+    let host = notary.public();
+    if is_new {
+        tracing::info!(%host, path = %config.key_file.display(), "made a new key for this node");
+    }
+    let functions = Arc::new(FunctionShelf::open(&folder.state_path(), disk.clone(), "functions")?);
+    let (grown, logged) = watch::channel(0_u64);
+    let notify = Box::new(move |_| grown.send_modify(|count| *count = count.wrapping_add(1)));
+    let logs = LogShelf::open(disk.clone(), "logs", notify).map_err(StartError::Logs)?;
+    let executor = Arc::new(executor(&config, &folder, functions.clone(), compiler)?);
+    let retention = retention(&config);
+    let chain = Chain::open(ChainOptions {
+        disk,
+        segment_len: SEGMENT_LEN,
+        retention,
+        notary,
+        clock: clock.clone(),
+    })?;
+    if chain.cut() > 0 {
+        tracing::warn!(
+            bytes = chain.cut(),
+            "cut a torn commit off the journal; nobody was answered for it"
+        );
+    }
+    let offer = offer(&config, host);
+    let channels = Arc::new(KeptChannels(chain.reader()));
+    let doors = Doors {
+        auth: Auth::new(offer.clone(), &config.free, config.credit, config.deploy, channels),
+        registry: Registry::new(
+            Arc::new(KeptFunctions(functions.clone())),
+            offer,
+            config.runs.fuel_free,
+            Seeds::from_seed(entropy()?),
+        ),
+        executor,
+        chain: chain.mailbox(),
+        receipts: chain.reader(),
+        functions,
+        logs: Arc::new(logs),
+        logged,
+        clock,
+    };
+    let listener = listen(config.listen)?;
+    let addr = listener
+        .local_addr()
+        .map_err(|source| StartError::Listen { addr: config.listen, source })?;
+    if let Some(path) = &config.addr_file {
+        let unwritable = |source| StartError::AddrFile { path: path.clone(), source };
+        write_addr(path, addr).map_err(unwritable)?;
+    }
+    let gateway = Gateway::new(doors, config.http, config.free.calls);
+    let (stop, stopping) = watch::channel(false);
+    let served = tokio::spawn(gateway::serve(gateway.clone(), listener, stopping));
+    tracing::info!(%addr, %host, version = env!("CARGO_PKG_VERSION"), "listening");
+    Ok(Running { addr, host, cut: chain.cut(), stop, gateway, served, chain, _folder: folder })
+}
+
+fn executor(
+    config: &Config,
+    folder: &NodeFolder,
+    functions: Arc<FunctionShelf>,
+    compiler: Compiler,
+) -> Result<Executor, StartError> {
+    let path = config.data.join("mac");
+    let unusable = |source| StartError::Key { path: path.clone(), source };
+    let (mac, _) = keys::secret(&path).map_err(unusable)?;
+    let mut settings =
+        ExecutorConfig::new(Some(folder.artefacts_path()), compiler, MacKey::new(*mac));
+    settings.wall_limit = config.compute.wall_time_max;
+    settings.long_threads = config.compute.workers;
+    settings.loaded_bytes = config.compute.cache_len_max;
+    Ok(Executor::new(settings, Arc::new(KeptModules(functions)))?)
+}
+
+/// The host's terms: what its owner allows, and no more fuel than the wall-clock limit covers.
+fn offer(config: &Config, host: PublicKey) -> Offer {
+    let runs = &config.runs;
+    Offer {
+        network: config.network,
+        host,
+        profile: talea_ledger::ProfileId::of(b"profile edition 1"),
+        price: config.price,
+        fuel_max: runs.fuel_max.min(covered(config.compute.wall_time_max)),
+        memory_max: runs.memory_max,
+        output_len_max: runs.output_len_max,
+        log_len_max: runs.log_len_max,
+    }
+}
+
+/// Fuel that surely ends within a time.
+fn covered(wall: Duration) -> Fuel {
+    Fuel(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX) / WORST_NANOS_PER_FUEL)
+}
+
+/// The dearest sequences that a hostile author can find take up to ten times the mean, which is near a
+/// nanosecond per unit.
+const WORST_NANOS_PER_FUEL: u64 = 10;
+
+fn retention(config: &Config) -> Retention {
+    let kept = &config.retention;
+    Retention { bytes: kept.len_max, age: Some(kept.age), dispute_window: kept.paid }
+}
+
+/// In one step: whoever waits for the file never reads half of it.
+fn write_addr(path: &Path, addr: SocketAddr) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, addr.to_string())?;
+    std::fs::rename(&draft, path)
+}
+
+/// Every connection and every loaded function holds a descriptor; the usual soft limit of 1,024 is a
+/// leftover of `select`, and the hard one is ours to use.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(fault) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%fault, "the limit of open files stays at {:?}", limit.current);
+    }
+}
+
+fn entropy() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(StartError::Entropy)?;
+    Ok(seed)
+}
+
+fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A node that is started again must not wait for its old connections' last packets.
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|source| StartError::Listen { addr, source })
+}
+
+// === impl Running ===
+
+impl Running {
+    /// The address that is served.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The key that signs this node's receipts.
+    pub fn host(&self) -> PublicKey {
+        self.host
+    }
+
+    /// Bytes of a commit that a crash had torn and that were cut off the journal at start.
+    pub fn cut(&self) -> u64 {
+        self.cut
+    }
+
+    /// Serves until the process is told to end, the chain ends by itself, or the server does.
+    pub async fn until_told(self) -> Result<(), ChainError> {
+        tokio::select! {
+            told = told_to_end() => tracing::info!(signal = told, "ending"),
+            () = self.gateway.chain_ended() => tracing::error!("the chain has ended"),
+        }
+        self.stop().await
+    }
+
+    /// Ends in order; everybody who waits is answered.
+    pub async fn stop(self) -> Result<(), ChainError> {
+        let Self { stop, gateway, served, chain, .. } = self;
+        gateway.stop();
+        // The server has ended already if nobody hears this.
+        let _ = stop.send(true);
+        if let Err(fault) = served.await {
+            tracing::error!(%fault, "the server ended badly");
+        }
+        drop(gateway);
+        chain.close().await
+    }
+}
+
+/// The first of SIGTERM and SIGINT. Without signals the node runs until it is killed.
+async fn told_to_end() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be heard; the node ends only when it is killed");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+#[cfg(test)]
+mod tests;
