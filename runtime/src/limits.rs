@@ -12,8 +12,6 @@ pub const MIB: u64 = 1024 * KIB;
 /// One request head: request line and headers. Holds a run (under 1 KiB sealed, 4/3 of it as text), a
 /// signed request and a registration with room for a browser's own headers.
 pub const HEAD_LEN_MAX: usize = 32 * KIB as usize;
-/// Header lines in one head. Browsers behind two proxies send about 40.
-pub const HEADERS_MAX: usize = 96;
 /// Path and query of a request target; what a guest is given is part of it.
 pub const TARGET_LEN_MAX: usize = 8 * KIB as usize;
 /// One signed document in a header, as base64url text.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use talea_ledger::profile::Profile;
 use talea_ledger::{Fuel, PublicKey};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -195,7 +196,7 @@ fn offer(config: &Config, host: PublicKey) -> Offer {
     Offer {
         network: config.network,
         host,
-        profile: talea_ledger::ProfileId::of(b"profile edition 1"),
+        profile: Profile::v1().id(),
         price: config.price,
         fuel_max: runs.fuel_max.min(covered(config.compute.wall_time_max)),
         memory_max: runs.memory_max,

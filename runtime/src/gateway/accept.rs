@@ -121,7 +121,7 @@ async fn connection(
     let mut protocol = http1::Builder::new();
     protocol
         .header_read_timeout(None)
-        .max_headers(limits::HEADERS_MAX)
+        // At most 100 header lines, by default; another number would cost an allocation per request.
         .max_buf_size(limits::HEAD_LEN_MAX)
         // Answers held back for the next one of a pipeline would be lost with it if it is garbage.
         .pipeline_flush(false);

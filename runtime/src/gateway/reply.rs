@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 use talea_ledger::{Headers, LimitKind, Outcome, Receipt, ReceiptId};
 
-use super::{ReplyBody, cors};
+use super::ReplyBody;
 use crate::limits::RECEIPT_HEADERS_LEN_MAX;
 
 const RECEIPT: HeaderName = HeaderName::from_static("talea-receipt");
@@ -106,7 +106,6 @@ pub(super) fn reply(recorded: Recorded<'_>) -> Response<ReplyBody> {
     headers.insert(BILL, HeaderValue::from(receipt.bill.0));
     headers.insert(FUNCTION, text(receipt.function));
     headers.insert(OUTCOME, outcome(&receipt.outcome));
-    cors::allow(headers);
     response
 }
 

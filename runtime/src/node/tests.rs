@@ -8,7 +8,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use talea_ledger::registration::{Kind, Limits};
 use talea_ledger::{
@@ -61,16 +62,14 @@ struct Client(SocketAddr);
 
 impl Client {
     async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let socket = TcpStream::connect(self.0).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
-        let driver = tokio::spawn(connection);
-        let response = sender.send_request(request.map(Full::new)).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        drop(sender);
-        driver.abort();
-        Response::from_parts(parts, body)
+        let (mut parts, body) = request.into_parts();
+        let target = parts.uri.path_and_query().unwrap().as_str();
+        parts.uri = format!("http://{}{target}", self.0).parse().unwrap();
+        // A client of its own per request: none finds a connection that another left behind.
+        let client = legacy::Client::builder(TokioExecutor::new()).build_http();
+        let request = Request::from_parts(parts, Full::new(body));
+        let (parts, body) = client.request(request).await.unwrap().into_parts();
+        Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
     }
 
     async fn get(&self, path: &str) -> Response<Bytes> {

@@ -80,12 +80,8 @@ pub(super) async fn info(here: Extension<Here>) -> Served {
 #[allow(clippy::unused_async, reason = "a route is async")]
 pub(super) async fn profile(Path(id): Path<String>) -> Served {
     let unknown = || ControlError::ProfileUnknown(id.chars().take(80).collect());
-    let known = id
-        .parse()
-        .ok()
-        .and_then(|_: talea_ledger::ProfileId| None::<&talea_ledger::Run>)
-        .ok_or_else(unknown)?;
-    let payload = talea_ledger::Document::encode(known);
+    let known = id.parse().ok().and_then(talea_ledger::profile::by_id).ok_or_else(unknown)?;
+    let payload = known.encode();
     let body = json!({ "id": id, "payload": bytes(&payload) });
     Ok(json_response(StatusCode::OK, &body))
 }
