@@ -25,7 +25,6 @@ mod limiter;
 mod long;
 mod modules;
 mod outcome;
-mod profiles;
 mod rerun;
 mod slots;
 mod watch;
@@ -42,7 +41,7 @@ use talea_ledger::id::{FunctionId, ProfileId};
 use talea_ledger::input::Input;
 use talea_ledger::outcome::{Outcome, TrapCode};
 use talea_ledger::output::Output;
-
+use talea_ledger::profile;
 use talea_ledger::units::{Fuel, Pages, UnixNanos};
 use talea_meter::Variant;
 pub use talea_meter::{Inspection, Refusal};
@@ -293,7 +292,7 @@ impl fmt::Debug for Executor {
 
 /// What a module is under a profile, without compiling it.
 pub fn inspect(wasm: &[u8], profile: ProfileId) -> Result<Inspection, PrepareError> {
-    let profile = profiles::by_id(profile).ok_or(ExecuteError::ProfileUnknown(profile))?;
+    let profile = profile::by_id(profile).ok_or(ExecuteError::ProfileUnknown(profile))?;
     talea_meter::inspect(wasm, profile).map_err(PrepareError::Refused)
 }
 
@@ -307,7 +306,7 @@ impl Executor {
     ) -> Result<Self, StartError> {
         let room = Room { fast: config.fast_slots, exact: config.exact_slots };
         let mut houses = Vec::new();
-        for (profile_id, profile) in profiles::all() {
+        for (profile_id, profile) in profile::all() {
             let house = House::build(profile, *profile_id, room)
                 .map_err(|error| StartError::Engine { detail: format!("{error:#}") })?;
             houses.push(Arc::new(house));

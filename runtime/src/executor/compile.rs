@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use talea_ledger::id::ProfileId;
-use talea_ledger::profile::Profile;
+use talea_ledger::profile::{self, Profile};
 use talea_meter::Variant;
 
 use super::artefact::{Artefact, Facts};
@@ -211,7 +211,7 @@ fn serve() -> Result<Artefact, CompileError> {
     };
     let id: ProfileId =
         std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()).ok_or_else(bad)?;
-    compile_here(wasm, super::profiles::by_id(id).ok_or_else(bad)?, variant)
+    compile_here(wasm, profile::by_id(id).ok_or_else(bad)?, variant)
 }
 
 /// Bounds on this process, so that it ends even when its parent does not end it.

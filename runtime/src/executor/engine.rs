@@ -22,9 +22,6 @@ use super::bounds;
 /// release may fix the code generator; a test holds this against the lock file.
 const WASMTIME_VERSION: &str = "48.0.8";
 
-/// The revision of the metering pass.
-const PASS_REVISION: &str = "1";
-
 /// Goes up when the layout of an artefact file, or the meaning of what it holds, changes.
 const ARTEFACT_REVISION: u32 = 1;
 
@@ -202,7 +199,7 @@ const INSTANCE_BYTES_MAX: usize = 8 << 20;
 const WASM_PAGE: u64 = 64 << 10;
 
 fn version() -> String {
-    format!("{WASMTIME_VERSION}+{}+{ARTEFACT_REVISION}", PASS_REVISION)
+    format!("{WASMTIME_VERSION}+{}+{ARTEFACT_REVISION}", talea_meter::REVISION)
 }
 
 fn identify(engine: &Engine) -> EngineId {
@@ -233,7 +230,7 @@ impl Hasher for ShaHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::executor::profiles;
+    use talea_ledger::profile;
 
     #[test]
     fn the_version_in_the_id_is_the_one_that_is_linked() {
@@ -245,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_compiler_makes_what_a_running_engine_takes() {
-        for (_, profile) in profiles::all() {
+        for (_, profile) in profile::all() {
             for tier in [Tier::Fast, Tier::Exact] {
                 let (_, running) = build(profile, tier, Purpose::Running { slots: 1 }).unwrap();
                 let (_, compiling) = build(profile, tier, Purpose::Compiling).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use talea_ledger::id::{BodyId, FunctionId, InputId, ProfileId};
 use talea_ledger::input::Input;
-use talea_ledger::profile::Profile;
+use talea_ledger::profile::{self, Profile};
 use talea_ledger::run::Run;
 use talea_meter::{Refusal, Variant};
 
@@ -101,8 +101,7 @@ impl Bench {
         variant: Variant,
     ) -> Result<Self, RerunError> {
         check(wasm, run, input, &body)?;
-        let profile =
-            super::profiles::by_id(run.profile).ok_or(RerunError::ProfileUnknown(run.profile))?;
+        let profile = profile::by_id(run.profile).ok_or(RerunError::ProfileUnknown(run.profile))?;
         talea_meter::inspect(wasm, profile).map_err(RerunError::Refused)?;
         // One instance, and nobody to share it with.
         let room = Room { fast: 1, exact: 1 };

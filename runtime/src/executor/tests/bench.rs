@@ -10,6 +10,7 @@ use talea_ledger::id::{BodyId, FunctionId, NetworkId, ProfileId};
 use talea_ledger::input::Input;
 use talea_ledger::message::{Headers, Method, Path, Query, arguments};
 use talea_ledger::price::Price;
+use talea_ledger::profile;
 use talea_ledger::run::Run;
 use talea_ledger::units::{Fuel, Pages, Tal, UnixNanos};
 
@@ -94,7 +95,7 @@ pub(super) struct Call {
 pub(super) const CLOCK: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
 
 pub(super) fn profile_id() -> ProfileId {
-    profiles::all()[0].0
+    profile::all()[0].0
 }
 
 impl Call {

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use talea_ledger::id::{FunctionId, ProfileId};
 use talea_ledger::outcome::Outcome;
+use talea_ledger::profile;
 use talea_meter::Variant;
 
 use super::bench::{Bench, Call, config, handler, profile_id};
 use crate::clock::Deadline;
 use crate::executor::compile::{CompileError, Compiler};
-use crate::executor::{
-    ExecuteError, Executor, FunctionSource, LoadError, MacKey, PrepareError, profiles,
-};
+use crate::executor::{ExecuteError, Executor, FunctionSource, LoadError, MacKey, PrepareError};
 
 fn exits_with(code: u32) -> Call {
     handler("", &format!("(i32.const {code})"))
@@ -184,7 +183,7 @@ fn a_compiler_that_hangs_dies_or_lies_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     // Larger than a pipe holds, so that a child that does not read blocks its writer.
     let wasm = vec![0; 1 << 20];
-    let (_, profile) = &profiles::all()[0];
+    let (_, profile) = &profile::all()[0];
     let wall = Duration::from_millis(500);
     let cases = [
         ("exec sleep 1000", CompileError::TooSlow(wall)),
