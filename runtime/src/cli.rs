@@ -10,6 +10,7 @@ mod build;
 mod client;
 mod completion;
 mod deploy;
+mod dev;
 mod doctor;
 mod exit;
 mod facts;
@@ -17,6 +18,8 @@ mod guest;
 mod invoke;
 mod logs;
 mod moment;
+mod new;
+mod node;
 mod papers;
 mod receipt;
 mod screen;
@@ -90,8 +93,12 @@ struct SignerArgs {
 /// The commands, in the order a new user meets them.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a function's folder from a template
+    New(new::NewArgs),
     /// Build a function and say what a node will make of it
     Build(build::BuildArgs),
+    /// Run a function here, and again after each change
+    Dev(dev::DevArgs),
     /// Put a function on a node
     Deploy(deploy::DeployArgs),
     /// Call a function
@@ -104,6 +111,8 @@ enum Command {
     /// Show or make the key that signs for you
     #[command(subcommand)]
     Wallet(wallet::commands::WalletCommand),
+    /// Run a node
+    Node(Box<node::NodeRunArgs>),
     /// Check this machine, the wallet, and a node
     Doctor(doctor::DoctorArgs),
     /// Print the script that makes a shell complete these words
@@ -161,7 +170,7 @@ fn run() -> Exit {
 /// The grammar with the exit codes at the end of `talea --help`.
 fn grammar() -> clap::Command {
     let help = format!(
-        "Examples:\n  talea deploy hello.wasm --name me/hello\n  \
+        "Examples:\n  talea new hello && cd hello && talea dev\n  talea deploy hello.wasm --name me/hello\n  \
          talea invoke me/hello --data @input.txt --save call.talea\n  \
          talea receipt verify call.talea --rerun\n\n{}",
         Exit::help()
@@ -171,12 +180,15 @@ fn grammar() -> clap::Command {
 
 fn dispatch(command: Command, context: &Context) -> Ran {
     match command {
+        Command::New(args) => new::run(&args, context),
         Command::Build(args) => build::run(&args, context),
+        Command::Dev(args) => dev::run(&args, context),
         Command::Deploy(args) => block_on(deploy::run(&args, context)),
         Command::Invoke(args) => block_on(invoke::run(&args, context)),
         Command::Receipt(command) => block_on(receipt::run(&command, context)),
         Command::Logs(args) => block_on(logs::run(&args, context)),
         Command::Wallet(command) => wallet::commands::run(command, context),
+        Command::Node(args) => node::run(&args, context),
         Command::Doctor(args) => block_on(doctor::run(&args, context)),
         Command::Completion(args) => completion::run(&args, context),
     }
@@ -247,6 +259,29 @@ mod tests {
             ("talea --help", Some(Exit::Ok)),
             ("talea --version", Some(Exit::Ok)),
             ("talea nonsense", Some(Exit::Usage)),
+            ("talea new", Some(Exit::Usage)),
+            ("talea new hello", None),
+            ("talea new hello --template c", None),
+            ("talea new hello --template cobol", Some(Exit::Usage)),
+            ("talea invoke", Some(Exit::Usage)),
+            ("talea invoke f --max-bill 5", Some(Exit::Usage)),
+            ("talea invoke f --pay --max-bill 5", None),
+            ("talea invoke f --pay --max-bill 5x", Some(Exit::Usage)),
+            ("talea invoke f --pay --retry", None),
+            ("talea invoke f --pay --retry 7", None),
+            ("talea invoke f /p --arg -x --arg --long -d @file -H a:b -i", None),
+            ("talea deploy f.wasm --name bad", Some(Exit::Usage)),
+            ("talea deploy f.wasm --name me/f --max-memory 16MiB", None),
+            ("talea receipt", Some(Exit::Usage)),
+            ("talea receipt verify", Some(Exit::Usage)),
+            ("talea receipt verify f.talea --rerun --node 127.0.0.1:1", None),
+            ("talea receipt save not-a-cid f", Some(Exit::Usage)),
+            ("talea receipt explain f --top 0", None),
+            ("talea logs me/f -f --after 0", None),
+            ("talea node --data d --listen 127.0.0.1:0 --payers a,b --set x=y", None),
+            ("talea dev --listen nowhere", Some(Exit::Usage)),
+            ("talea dev hello --like 127.0.0.1:1 --no-watch", None),
+            ("talea completion tcsh", Some(Exit::Usage)),
             ("talea wallet show --output json", None),
             ("talea --output json wallet show", None),
             ("talea wallet show --output yaml", Some(Exit::Usage)),

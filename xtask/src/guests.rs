@@ -87,13 +87,9 @@ pub(crate) fn build() -> Result<Vec<Built>> {
         toml::from_str(&text).with_context(|| format!("{} is not understood", path.display()))?;
     if manifest.guest.iter().any(|guest| guest.language == "rust") {
         let mut cargo = shell::cargo();
-        cargo.current_dir(folder()).args([
-            "build",
-            "--release",
-            "--locked",
-            "--target",
-            shell::GUEST_TARGET,
-        ]);
+        // The manifest names the built files, so they go where it says whatever the surroundings wish.
+        cargo.current_dir(folder()).args(["build", "--release", "--locked"]);
+        cargo.args(["--target", shell::GUEST_TARGET, "--target-dir", "target"]);
         shell::run(&mut cargo).context("the guests in Rust could not be built")?;
     }
     manifest.guest.into_iter().map(|guest| guest.obtain(&folder())).collect()

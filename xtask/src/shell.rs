@@ -46,18 +46,6 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and gives its standard output; its standard error goes to the user.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let done = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run {}", shown(command)))?;
-    if !done.status.success() {
-        bail!("{} failed ({})", shown(command), done.status);
-    }
-    String::from_utf8(done.stdout).with_context(|| format!("{} did not print text", shown(command)))
-}
-
 /// Whether a program is there and runs.
 pub(crate) fn is_there(command: &mut Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

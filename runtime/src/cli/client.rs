@@ -216,8 +216,8 @@ impl From<ClientError> for Failure {
             ClientError::TooLong | ClientError::Request(_) | ClientError::Unintelligible { .. } => {
                 (Exit::Failed, None)
             }
-            ClientError::Refused { status, retry_after, .. } => {
-                refused(*status, retry_after.as_deref())
+            ClientError::Refused { status, code, retry_after, .. } => {
+                (refused(*status), advice(*status, code.as_deref(), retry_after.as_deref()))
             }
         };
         let code = match &error {
@@ -235,26 +235,44 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// The exit code and advice of a refusal, by its status.
-fn refused(status: StatusCode, retry_after: Option<&str>) -> (Exit, Option<String>) {
+/// The exit code of a refusal, by its status.
+fn refused(status: StatusCode) -> Exit {
     match status.as_u16() {
-        401 | 403 => (
-            Exit::Denied,
-            Some("`talea wallet show` prints the key that signed the request".to_owned()),
-        ),
-        402 => (
-            Exit::Denied,
-            Some(
-                "pay with `talea invoke --pay`; the host must list your key as a payer".to_owned(),
-            ),
-        ),
-        404 | 410 => (Exit::Failed, None),
-        413 | 422 => (Exit::Data, None),
-        429 | 502..=504 => {
-            (Exit::Unavailable, retry_after.map(|seconds| format!("try again in {seconds} s")))
-        }
-        _ => (Exit::Failed, None),
+        401..=403 => Exit::Denied,
+        413 | 422 => Exit::Data,
+        429 | 502..=504 => Exit::Unavailable,
+        _ => Exit::Failed,
     }
+}
+
+/// What to try after a refusal, by the node's code where we know it.
+fn advice(status: StatusCode, code: Option<&str>, retry_after: Option<&str>) -> Option<String> {
+    let known = match code {
+        Some("payment_required") => "pay with `talea invoke --pay`",
+        Some("payer_unknown") => {
+            "ask the host to take your key as a payer: `talea wallet show` prints it, `talea node --payers` takes it"
+        }
+        Some("cap_low" | "credit_spent") => {
+            "ask for less: --max-fuel and --max-output bound what a run can cost"
+        }
+        Some("price_low") => "the host's price has risen since it was asked: try again",
+        Some("limit_high") => "ask for less with --max-fuel or --max-output",
+        Some("run_clock" | "run_expired" | "signature_stale") => {
+            "compare the clocks with `talea doctor`"
+        }
+        Some("sequence_used" | "sequence_beyond") => {
+            "`talea receipt list --payer me` shows the sequences this host has; set the wallet's counter above them"
+        }
+        Some("name_taken" | "function_taken" | "not_permitted") => {
+            "`talea wallet show` prints the key that signed; use the owner's with --key"
+        }
+        Some("function_unknown" | "name_unknown") => "`talea deploy` puts a function on the node",
+        _ => {
+            let seconds = retry_after.filter(|_| refused(status) == Exit::Unavailable)?;
+            return Some(format!("try again in {seconds} s"));
+        }
+    };
+    Some(known.to_owned())
 }
 
 /// The last cause of an error: the one that says "connection refused" instead of "client error (Connect)".
@@ -321,7 +339,7 @@ mod tests {
             (503, Exit::Unavailable),
         ];
         for (status, exit) in cases {
-            assert_eq!(refused(StatusCode::from_u16(status).unwrap(), None).0, exit, "{status}");
+            assert_eq!(refused(StatusCode::from_u16(status).unwrap()), exit, "{status}");
         }
     }
 

@@ -121,6 +121,20 @@ pub(super) async fn send(
 // === impl Wish ===
 
 impl Wish {
+    /// The same with a name, if it has none.
+    pub(super) fn or_named(mut self, name: &str) -> Result<Self, Failure> {
+        if self.name.is_none() {
+            self.name =
+                Some(name.try_into().or_exit(Exit::Usage, || format!("`{name}` is not a name"))?);
+        }
+        Ok(self)
+    }
+
+    /// The name it asks for.
+    pub(super) fn name(&self) -> Option<&FunctionName> {
+        self.name.as_ref()
+    }
+
     /// The document that says it, for one module, network and owner.
     pub(super) fn registration(
         &self,

@@ -99,6 +99,11 @@ impl Screen {
         self.format == Format::Json
     }
 
+    /// Whether colours are used on standard error, for what writes there by itself.
+    pub(super) fn err_is_coloured(&self) -> bool {
+        self.colour_err
+    }
+
     /// Prints one line of result.
     pub(super) fn line(&self, line: impl Display) {
         self.bytes(format!("{line}\n").as_bytes());

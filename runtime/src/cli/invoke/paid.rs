@@ -151,7 +151,8 @@ impl Limits {
         price: &Price,
         sent: u64,
     ) -> Result<Self, Failure> {
-        let output = args.max_output.unwrap_or(OUTPUT_DEFAULT).min(allowed.output_bytes);
+        let asked = args.max_output.unwrap_or_else(|| affordable_output(args, price, sent));
+        let output = asked.min(allowed.output_bytes);
         let wished = args.max_fuel.unwrap_or(FUEL_DEFAULT).min(allowed.fuel);
         let cost = |fuel: u64| bill(price, Fuel(fuel), sent.saturating_add(output), Tal::MAX);
         let Some(most) = args.max_bill.map(Tal) else {
@@ -174,6 +175,17 @@ impl Limits {
         let fuel = pays.min(wished);
         Ok(Self { fuel: Fuel(fuel), output, cap: cost(fuel) })
     }
+}
+
+/// The answer to pay for when nobody says how long: the default, or what half of `--max-bill` pays for, so that the
+/// other half is left for work.
+fn affordable_output(args: &PayArgs, price: &Price, sent: u64) -> u64 {
+    let Some(most) = args.max_bill.filter(|_| price.per_kib > Tal::ZERO) else {
+        return OUTPUT_DEFAULT;
+    };
+    let begun = bill(price, Fuel::ZERO, sent, Tal::MAX);
+    let half = most.saturating_sub(begun.0) / 2;
+    (half / price.per_kib.0).saturating_mul(1024).min(OUTPUT_DEFAULT)
 }
 
 /// Holds the receipt against the run that was signed.
@@ -267,24 +279,31 @@ mod tests {
 
     #[test]
     fn max_bill_buys_as_much_fuel_as_it_pays_for_and_not_a_unit_more() {
-        for most in [4107, 4206, 5000, 104_105, 104_106, 1_000_000] {
-            let limits =
-                Limits::choose(&PayArgs { max_bill: Some(most), ..args() }, &ALLOWED, &PRICE, 0)
-                    .unwrap();
+        for most in [12, 111, 5000, 104_105, 104_106, 1_000_000] {
+            let args = PayArgs { max_bill: Some(most), ..args() };
+            let limits = Limits::choose(&args, &ALLOWED, &PRICE, 0).unwrap();
             assert!(limits.cap <= Tal(most), "{most}: {limits:?}");
-            let more = bill(&PRICE, Fuel(limits.fuel.0 + 1), OUTPUT_DEFAULT, Tal::MAX);
+            let more = bill(&PRICE, Fuel(limits.fuel.0 + 1), limits.output, Tal::MAX);
             assert!(more > Tal(most) || limits.fuel.0 == FUEL_DEFAULT, "{most}: {limits:?}");
         }
     }
 
     #[test]
+    fn half_of_max_bill_is_left_for_work() {
+        let args = PayArgs { max_bill: Some(110), ..args() };
+        let limits = Limits::choose(&args, &ALLOWED, &PRICE, 0).unwrap();
+        assert_eq!((limits.output, limits.fuel), (50 * 1024, Fuel(500_000)));
+    }
+
+    #[test]
     fn max_bill_that_pays_for_nothing_is_refused_before_anything_is_signed() {
-        let refused =
-            Limits::choose(&PayArgs { max_bill: Some(4106), ..args() }, &ALLOWED, &PRICE, 0)
-                .unwrap_err();
-        assert_eq!(refused.exit(), Exit::Denied);
-        let small = PayArgs { max_bill: Some(100), max_output: Some(1024), ..args() };
-        assert!(Limits::choose(&small, &ALLOWED, &PRICE, 0).unwrap().cap <= Tal(100));
+        for most in [0, 9, 10] {
+            let args = PayArgs { max_bill: Some(most), ..args() };
+            let refused = Limits::choose(&args, &ALLOWED, &PRICE, 0).unwrap_err();
+            assert_eq!(refused.exit(), Exit::Denied, "{most}");
+        }
+        let long = PayArgs { max_bill: Some(4106), max_output: Some(OUTPUT_DEFAULT), ..args() };
+        assert_eq!(Limits::choose(&long, &ALLOWED, &PRICE, 0).unwrap_err().exit(), Exit::Denied);
     }
 
     #[test]

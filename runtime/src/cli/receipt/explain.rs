@@ -25,7 +25,7 @@ const NAME_WIDTH: usize = 48;
   talea receipt explain call.talea
   talea receipt explain call.talea --top 0 --output json
 
-Functions have names when the module has a name section; a Rust release build needs `strip = false`.")]
+Functions have names when the module has a name section: in Rust, `strip = \"debuginfo\"` keeps it.")]
 pub(in crate::cli) struct ExplainArgs {
     /// A .talea file or a receipt's CID
     receipt: String,
@@ -180,9 +180,37 @@ fn share(part: u64, whole: u64) -> String {
     format!("{}.{}%", tenths / 10, tenths % 10)
 }
 
+/// A linker's name as its author knows it: without the hash at its end and the escapes of Rust's older mangling.
+fn readable(name: &str) -> String {
+    let hash = name.rfind("::h").filter(|at| {
+        let hash = name.get(at + 3..).unwrap_or("");
+        hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    let mut text = name.get(..hash.unwrap_or(name.len())).unwrap_or(name).to_owned();
+    for (escape, character) in ESCAPES {
+        text = text.replace(escape, character);
+    }
+    // A symbol cannot begin with `<`, so the older mangling puts an underscore before it.
+    text.strip_prefix("_<").map(|rest| format!("<{rest}")).unwrap_or(text)
+}
+
+/// Rust's older mangling writes what a symbol cannot hold in these; `..` stands for `::` inside generics.
+const ESCAPES: [(&str, &str); 9] = [
+    ("$LT$", "<"),
+    ("$GT$", ">"),
+    ("$u20$", " "),
+    ("$RF$", "&"),
+    ("$BP$", "*"),
+    ("$C$", ","),
+    ("$u7b$", "{"),
+    ("$u7d$", "}"),
+    ("..", "::"),
+];
+
 fn shortened(name: &str) -> String {
+    let name = readable(name);
     if name.chars().count() <= NAME_WIDTH {
-        return name.to_owned();
+        return name;
     }
     let head: String = name.chars().take(NAME_WIDTH.saturating_sub(2)).collect();
     format!("{head}..")
@@ -198,6 +226,23 @@ mod tests {
             [(0, 0, "0.0%"), (1, 3, "33.3%"), (3, 3, "100.0%"), (u64::MAX, u64::MAX, "100.0%")]
         {
             assert_eq!(share(part, whole), text);
+        }
+    }
+
+    #[test]
+    fn names_are_shown_as_their_author_knows_them() {
+        for (name, text) in [
+            ("core::fmt::write::h0123456789abcdef", "core::fmt::write"),
+            (
+                "_$LT$alloc..string..String$u20$as$u20$core..fmt..Write$GT$::write_str",
+                "<alloc::string::String as core::fmt::Write>::write_str",
+            ),
+            ("core::ops::hello", "core::ops::hello"),
+            ("_start", "_start"),
+            ("function 17", "function 17"),
+            ("", ""),
+        ] {
+            assert_eq!(readable(name), text);
         }
     }
 

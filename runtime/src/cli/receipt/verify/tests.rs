@@ -73,7 +73,7 @@ impl Call {
             input_len: input.body_len,
             network,
             payment: Some(payment),
-            profile: ProfileId::of(b"profile edition 1"),
+            profile: talea_ledger::profile::Profile::v1().id(),
             seed: [7; 32],
             price: PRICE,
             log_limit: 1024,
