@@ -256,6 +256,6 @@ mod tests {
     fn single_calls_are_not_logged_unless_they_are_asked_for() {
         assert!(filter("info").unwrap().to_string().contains("talea::call=off"));
         assert!(!filter("info,talea::call=info").unwrap().to_string().contains("off"));
-        assert_eq!(filter("not a filter=").unwrap_err().exit(), Exit::Config);
+        assert_eq!(filter("talea=loudest").unwrap_err().exit(), Exit::Config);
     }
 }
