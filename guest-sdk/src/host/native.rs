@@ -67,13 +67,14 @@ pub(super) fn output_header(name: &[u8], value: &[u8]) -> i32 {
     if !is_token(name) || !is_value(value) {
         return api::BAD_ARGUMENT;
     }
-    let (name, value) = (text(name).to_ascii_lowercase(), text(value));
-    if api::is_reserved_header(&name) {
-        return api::RESERVED;
-    }
+    // The order of the checks is the host's: of several faults the code nearest to zero is told.
+    let (name, value) = (text(name).to_ascii_lowercase(), text(value.trim_ascii()));
     WORLD.with_borrow_mut(|world| {
         if !world.body.is_empty() {
             return api::TOO_LATE;
+        }
+        if api::is_reserved_header(&name) {
+            return api::RESERVED;
         }
         let total: usize = world.headers.iter().map(|(n, v)| n.len() + v.len()).sum();
         if world.headers.len() == api::HEADER_COUNT_MAX
