@@ -162,7 +162,7 @@ fn expect(talea: &Talea, file: &Path, what: &str, expected: Expected) -> Result<
         if consistent { "signature and links hold" } else { "signature or links do not hold" };
     println!("   {what:<30} {signature:<26} re-run: {painted}");
     if let Some(detail) = said["detail"].as_str() {
-        println!("   {:<30} {detail}", "");
+        println!("      {detail}");
     }
     let right =
         verdict == expected.verdict && consistent == expected.consistent && exit == expected.exit;

@@ -133,7 +133,7 @@ fn run_again(bundle: &Bundle, checked: &Checked) -> (Verdict, Option<String>) {
             let verdict =
                 audit::compare(checked.receipt().document(), checked.run(), &facts_of(&execution));
             let detail = match &verdict {
-                Verdict::Mismatch(difference) => Some(difference.to_string()),
+                Verdict::Mismatch(difference) => Some(told(difference)),
                 _ => None,
             };
             (verdict, detail)
@@ -143,6 +143,21 @@ fn run_again(bundle: &Bundle, checked: &Checked) -> (Verdict, Option<String>) {
         }
         Err(error) => undecided(Reason::HostFault, error.to_string()),
     }
+}
+
+/// What differs, in values without the names of their types.
+fn told(difference: &audit::Difference) -> String {
+    let audit::Difference { field, claimed, found } = difference;
+    format!("{field}: the receipt says {}, the run gives {}", value_of(claimed), value_of(found))
+}
+
+/// `7` from `Fuel(7)`; whatever is not of that form stays as it is.
+fn value_of(debug: &str) -> &str {
+    let inner = debug.split_once('(').and_then(|(name, rest)| {
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        rest.strip_suffix(')').filter(|inner| is_name && !inner.contains('('))
+    });
+    inner.unwrap_or(debug)
 }
 
 fn facts_of(execution: &Execution) -> Facts {

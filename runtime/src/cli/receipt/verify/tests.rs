@@ -227,3 +227,15 @@ fn what_is_not_among_the_papers_cannot_be_decided() {
         (Exit::Indeterminate, Some("indeterminate(input_missing)".into()))
     );
 }
+
+#[test]
+fn differences_are_told_in_plain_values() {
+    for (debug, value) in [
+        ("Fuel(7)", "7"),
+        ("true", "true"),
+        ("Trap(Unreachable)", "Unreachable"),
+        ("A(B(1))", "A(B(1))"),
+    ] {
+        assert_eq!(value_of(debug), value);
+    }
+}
