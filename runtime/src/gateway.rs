@@ -25,7 +25,7 @@ mod tasks;
 mod trace;
 
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -121,8 +121,10 @@ impl Gateway {
         // An error body names what was asked for; a call that succeeds never looks at it. Cloning a
         // target shares its bytes.
         let target = request.uri().clone();
-        let served = contained(trace::within(&parent, self.route(request, peer, class)));
-        let mut response = match served.await {
+        // Pinned here and handed on by reference: a future that is moved into a wrapper is held twice,
+        // and these are some kilobytes that hyper copies per request.
+        let served = pin!(self.route(request, peer, class));
+        let mut response = match contained(trace::within(&parent, served)).await {
             Ok(Ok(response)) => response,
             Ok(Err(fault)) => {
                 if matches!(fault, Fault::Record(RecordError::Latched(_))) {

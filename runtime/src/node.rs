@@ -75,6 +75,9 @@ pub enum StartError {
     /// The journal cannot be used.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// A part of the start panicked.
+    #[error("a part of the start ended badly")]
+    Task(#[from] tokio::task::JoinError),
     /// The machine gives no randomness.
     #[error("the system gives no random bytes: {0}")]
     Entropy(getrandom::Error),
@@ -127,13 +130,10 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let logs = LogShelf::open(disk.clone(), "logs", notify).map_err(StartError::Logs)?;
     let executor = Arc::new(executor(&config, &folder, functions.clone(), compiler)?);
     let retention = retention(&config);
-    let chain = Chain::open(ChainOptions {
-        disk,
-        segment_len: SEGMENT_LEN,
-        retention,
-        notary,
-        clock: clock.clone(),
-    })?;
+    let options =
+        ChainOptions { disk, segment_len: SEGMENT_LEN, retention, notary, clock: clock.clone() };
+    // Reading the journal's end may take the disk a while.
+    let chain = tokio::task::spawn_blocking(move || Chain::open(options)).await??;
     if chain.cut() > 0 {
         tracing::warn!(
             bytes = chain.cut(),

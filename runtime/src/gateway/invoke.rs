@@ -1,6 +1,7 @@
 //! One invocation, from head to answer. Read this function and you know the data path.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -44,7 +45,8 @@ pub(super) async fn invoke(
     let (tell, told) = oneshot::channel();
     let owner = gateway.clone();
     gateway.tasks.start(async move {
-        let carried = contained(carry_out(&owner, order, since, wants_receipt)).await;
+        let carrying = pin!(carry_out(&owner, order, since, wants_receipt));
+        let carried = contained(carrying).await;
         drop((held, permit));
         // Nobody may be there any more; the receipt is.
         let _ = tell.send(carried);

@@ -30,10 +30,10 @@ pub(super) async fn health() -> Served {
 pub(super) async fn ready(here: Extension<Here>) -> Served {
     let gateway = gateway(here);
     if gateway.is_stopping() {
-        return Err(Fault::Stopping.into());
+        return Err(Fault::Stopping);
     }
     if !gateway.is_writing() {
-        return Err(Fault::NotWriting.into());
+        return Err(Fault::NotWriting);
     }
     Ok(json_response(StatusCode::OK, &json!({ "status": "ready" })))
 }
