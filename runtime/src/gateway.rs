@@ -25,14 +25,14 @@ mod tasks;
 mod trace;
 
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
 use talea_ledger::UnixNanos;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -214,47 +214,10 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// An answer's body: bytes at once on the data path, whatever axum makes elsewhere.
-#[derive(Debug)]
-pub(crate) enum ReplyBody {
-    /// All of it.
-    Full(Bytes),
-    /// As it comes.
-    Stream(axum::body::Body),
-}
+/// An answer's body: all bytes at once, or as axum gives them.
+pub(crate) type ReplyBody = Either<Full<Bytes>, axum::body::Body>;
 
-impl ReplyBody {
-    fn full(bytes: Bytes) -> Self {
-        Self::Full(bytes)
-    }
-}
-
-impl hyper::body::Body for ReplyBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match self.get_mut() {
-            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Stream(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Full(bytes) => bytes.is_empty(),
-            Self::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(body) => body.size_hint(),
-        }
-    }
+/// A body that is all there.
+fn full(bytes: Bytes) -> ReplyBody {
+    Either::Left(Full::new(bytes))
 }

@@ -33,8 +33,7 @@ fn payer_of(folder: &Path) -> String {
         .args(["wallet", "show", "--output", "json"])
         .output()
         .expect("the binary under test starts");
-    let json: serde_json::Value =
-        serde_json::from_slice(&shown.stdout).expect("one JSON object");
+    let json: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("one JSON object");
     json["key"].as_str().expect("a did:key").to_owned()
 }
 
@@ -115,7 +114,8 @@ fn a_run_sent_again_gives_its_receipt_and_output_and_is_billed_once() {
     let call = ["invoke", id.as_str(), "--data", "once", "--pay", "--output", "json"];
     let first = node.cli(&call);
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
-    let again = node.cli(&["invoke", &id, "--data", "once", "--pay", "--retry", "--output", "json"]);
+    let again =
+        node.cli(&["invoke", &id, "--data", "once", "--pay", "--retry", "--output", "json"]);
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     let (first, again) = (json_of(&first), json_of(&again));
     assert_eq!(first["receipt"], again["receipt"], "{first} {again}");
@@ -127,10 +127,9 @@ fn a_run_sent_again_gives_its_receipt_and_output_and_is_billed_once() {
     assert_ne!(other["receipt"], first["receipt"]);
     let receipt = other["receipt"].as_str().unwrap();
     let view = node.call("GET", &format!("/receipts/{receipt}"), &[], b"").text();
-    let bill: u64 = other["bill"].as_str().map_or_else(
-        || other["bill"].as_u64().unwrap(),
-        |text| text.parse().unwrap(),
-    );
+    let bill: u64 = other["bill"]
+        .as_str()
+        .map_or_else(|| other["bill"].as_u64().unwrap(), |text| text.parse().unwrap());
     assert!(bill > 0, "a paid call costs something");
     assert!(view.contains(&format!("\"owed\":\"{}\"", 2 * bill)), "{view}");
 }
@@ -172,7 +171,8 @@ fn the_same_bytes_have_the_same_name_and_are_stored_once() {
     assert_eq!(first, second);
     let listed = node.call("GET", "/functions", &[], b"").json();
     assert_eq!(listed["functions"].as_array().expect("a list").len(), 1, "{listed}");
-    let bytes = node.call("GET", &format!("/functions/{first}"), &[("accept", "application/wasm")], b"");
+    let bytes =
+        node.call("GET", &format!("/functions/{first}"), &[("accept", "application/wasm")], b"");
     assert_eq!(bytes.body, wasm(ECHO));
 }
 

@@ -68,8 +68,10 @@ fn corpus() -> Vec<Case> {
 
 /// A module around one function body, as text.
 fn module_with(body: &str) -> Vec<u8> {
-    wat::parse_str(format!("(module (memory (export \"memory\") 1) (func (export \"_start\") {body}))"))
-        .unwrap()
+    wat::parse_str(format!(
+        "(module (memory (export \"memory\") 1) (func (export \"_start\") {body}))"
+    ))
+    .unwrap()
 }
 
 /// Modules that attack the compiler rather than the engine. Either refusal or service is right; a
@@ -91,8 +93,11 @@ fn compile_bombs() -> Vec<(&'static str, Vec<u8>)> {
 
     let mut wide = String::new();
     for n in 0..60_000 {
-        write!(wide, "(i32.store (i32.const 0) (i32.mul (i32.load (i32.const 4)) (i32.const {n})))")
-            .unwrap();
+        write!(
+            wide,
+            "(i32.store (i32.const 0) (i32.mul (i32.load (i32.const 4)) (i32.const {n})))"
+        )
+        .unwrap();
     }
 
     let mut branches = String::from("(local i32) ");
@@ -166,7 +171,12 @@ const ECHO: &str = r#"(module
 
 fn assert_serves(node: &Node, echo: &str) {
     let answer = node.call("POST", &format!("/f/{echo}/"), &[], b"still here");
-    assert_eq!((answer.status, answer.text().as_str()), (200, "still here"), "{:?}", answer.headers);
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (200, "still here"),
+        "{:?}",
+        answer.headers
+    );
     let receipt = answer.header("talea-receipt").expect("a receipt").to_owned();
     assert_eq!(node.call("GET", &format!("/receipts/{receipt}"), &[], b"").status, 200);
 }
@@ -258,7 +268,12 @@ fn a_compile_bomb_ends_within_its_bounds() {
             Ok(id) => {
                 let answer = node.call("POST", &format!("/f/{id}/"), &[], b"");
                 let is_guest = answer.header("talea-receipt").is_some();
-                assert!(is_guest || answer.status == 422, "{name}: {} {}", answer.status, answer.text());
+                assert!(
+                    is_guest || answer.status == 422,
+                    "{name}: {} {}",
+                    answer.status,
+                    answer.text()
+                );
             }
         }
         assert_serves(&node, &echo);
@@ -279,17 +294,63 @@ fn broken_requests() -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
         ("another protocol", text("SSH-2.0-OpenSSH_9\r\n\r\n"), &[400]),
         ("a bare line", text("\r\n\r\nGET\r\n\r\n"), &[400]),
         ("a header without end", text(&format!("GET /{long}")), &[400, 414, 431]),
-        ("a header of 200 kB", text(&format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n")), &[400, 431]),
-        ("two thousand headers", text(&format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n")), &[400, 431]),
-        ("two lengths", text("POST /f/x/ HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde"), &[400]),
-        ("a negative length", text("POST /f/x/ HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n"), &[400]),
-        ("a length of 2^70", text("POST /f/x/ HTTP/1.1\r\nhost: a\r\ncontent-length: 1180591620717411303424\r\n\r\n"), &[400, 413]),
-        ("length and chunks", text("POST /f/x/ HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), &[400, 404, 413]),
-        ("a chunk size that is no number", text("POST /functions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"), &[400, 401]),
+        (
+            "a header of 200 kB",
+            text(&format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n")),
+            &[400, 431],
+        ),
+        (
+            "two thousand headers",
+            text(&format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n")),
+            &[400, 431],
+        ),
+        (
+            "two lengths",
+            text(
+                "POST /f/x/ HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
+            ),
+            &[400],
+        ),
+        (
+            "a negative length",
+            text("POST /f/x/ HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n"),
+            &[400],
+        ),
+        (
+            "a length of 2^70",
+            text(
+                "POST /f/x/ HTTP/1.1\r\nhost: a\r\ncontent-length: 1180591620717411303424\r\n\r\n",
+            ),
+            &[400, 413],
+        ),
+        (
+            "length and chunks",
+            text(
+                "POST /f/x/ HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            ),
+            &[400, 404, 413],
+        ),
+        (
+            "a chunk size that is no number",
+            text("POST /functions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
+            &[400, 401],
+        ),
         ("a path with a nul", text("GET /f/\0 HTTP/1.1\r\nhost: a\r\n\r\n"), &[400]),
-        ("percent garbage", text("GET /f/%zz%/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"), &[400, 404]),
-        ("dot segments", text("GET /f/../../etc/passwd HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"), &[400, 404]),
-        ("an unknown method", text("BREW / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"), &[400, 404, 405, 501]),
+        (
+            "percent garbage",
+            text("GET /f/%zz%/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
+            &[400, 404],
+        ),
+        (
+            "dot segments",
+            text("GET /f/../../etc/passwd HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
+            &[400, 404],
+        ),
+        (
+            "an unknown method",
+            text("BREW / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
+            &[400, 404, 405, 501],
+        ),
     ]
 }
 
@@ -340,8 +401,10 @@ fn slow_and_half_open_clients_are_cut_off_and_cost_nobody_else() {
                 1 => connection.send(b"GET /f/").unwrap(),
                 _ => connection
                     .send(
-                        format!("POST /f/{echo}/ HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nhalf")
-                            .as_bytes(),
+                        format!(
+                            "POST /f/{echo}/ HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nhalf"
+                        )
+                        .as_bytes(),
                     )
                     .unwrap(),
             }

@@ -61,7 +61,11 @@ impl Node {
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let addr = lines.by_ref().map_while(Result::ok).find_map(|line| {
             let at = line.find("http://")? + "http://".len();
-            line[at..].split(|c: char| c.is_whitespace() || c == '/' || c == '"').next()?.parse().ok()
+            line[at..]
+                .split(|c: char| c.is_whitespace() || c == '/' || c == '"')
+                .next()?
+                .parse()
+                .ok()
         });
         let Some(addr) = addr else {
             let status = child.wait().expect("the child can be waited for");
@@ -133,9 +137,7 @@ impl Node {
         let text = self.call("GET", "/metrics", &[], b"").text();
         let values: Vec<f64> = text
             .lines()
-            .filter(|line| {
-                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-            })
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
             .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
             .collect();
         if values.is_empty() { None } else { Some(values.iter().sum()) }

@@ -16,6 +16,7 @@ use axum::extract::{Extension, Request};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use http::{HeaderMap, Response};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use talea_ledger::{BodyId, ReceiptId};
 use tower::ServiceExt as _;
@@ -127,12 +128,6 @@ impl IntoResponse for Fault {
     }
 }
 
-impl IntoResponse for ReplyBody {
-    fn into_response(self) -> axum::response::Response {
-        Response::new(axum::body::Body::new(self))
-    }
-}
-
 /// The gateway, for every route.
 #[derive(Debug, Clone)]
 struct Here {
@@ -162,7 +157,7 @@ pub(super) async fn serve(
     let mut response = served.unwrap_or_else(|never| match never {});
     match response.extensions_mut().remove::<Arc<Fault>>() {
         Some(fault) => gateway.refuse(&fault, &target),
-        None => response.map(ReplyBody::Stream),
+        None => response.map(Either::Right),
     }
 }
 

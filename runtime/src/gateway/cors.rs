@@ -5,8 +5,8 @@
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::ReplyBody;
 use super::reply::EXPOSED;
+use super::{ReplyBody, full};
 
 /// Lets any origin read an answer.
 pub(super) fn allow(headers: &mut HeaderMap) {
@@ -23,7 +23,7 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 
 /// Tells it.
 pub(super) fn preflight(asked: &HeaderMap) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::full(bytes::Bytes::new()));
+    let mut response = Response::new(full(bytes::Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     allow(headers);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use sha2::{Digest as _, Sha256};
 
-use super::ReplyBody;
+use super::{ReplyBody, full};
 
 const PAGE: &str = include_str!("page/status.html");
 
@@ -28,7 +28,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 
 /// The page.
 pub(super) fn page() -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::full(Bytes::from_static(PAGE.as_bytes())));
+    let mut response = Response::new(full(Bytes::from_static(PAGE.as_bytes())));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 use talea_ledger::{Headers, LimitKind, Outcome, Receipt, ReceiptId};
 
-use super::ReplyBody;
+use super::{ReplyBody, full};
 use crate::limits::RECEIPT_HEADERS_LEN_MAX;
 
 const RECEIPT: HeaderName = HeaderName::from_static("talea-receipt");
@@ -179,7 +179,7 @@ fn of_guest(status: u16, given: &Headers, body: Bytes) -> Response<ReplyBody> {
     let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 200);
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let has_body = !matches!(status.as_u16(), 204 | 205 | 304);
-    let mut response = Response::new(ReplyBody::full(if has_body { body } else { Bytes::new() }));
+    let mut response = Response::new(full(if has_body { body } else { Bytes::new() }));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     for (name, value) in given.iter() {

@@ -11,11 +11,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::code::Code;
-use super::ReplyBody;
 use super::contain::Panicked;
 use super::control::ControlError;
 use super::offer;
 use super::parse::BodyError;
+use super::{ReplyBody, full};
 use crate::auth::{AuthorizeError, Offer, RequestError};
 use crate::call::CallError;
 use crate::chain::RecordError;
@@ -156,7 +156,7 @@ fn raw(code: Code, more: &str) -> String {
 
 /// A JSON document as an answer.
 pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::full(Bytes::from(body.to_string())));
+    let mut response = Response::new(full(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

@@ -14,7 +14,7 @@ use crate::call::Target;
 use crate::executor;
 use crate::gateway::json::FunctionView;
 use crate::gateway::respond::{Fault, json_response};
-use crate::gateway::{Gateway, ReplyBody};
+use crate::gateway::{Gateway, ReplyBody, full};
 use crate::registry::Function;
 use crate::store::Placed;
 
@@ -118,7 +118,7 @@ async fn module(gateway: &Gateway, id: FunctionId) -> Result<Bytes, Fault> {
 
 /// A module's bytes never change under their id.
 fn as_wasm(id: FunctionId, wasm: Bytes) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::full(wasm));
+    let mut response = Response::new(full(wasm));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(WASM));
     let immutable = HeaderValue::from_static("public, max-age=31536000, immutable");

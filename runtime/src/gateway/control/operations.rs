@@ -9,7 +9,7 @@ use super::{ControlError, Here, Served, gateway};
 use crate::gateway::json::{LimitsView, PriceView, bytes};
 use crate::gateway::metrics::Gauge;
 use crate::gateway::respond::{Fault, json_response};
-use crate::gateway::{Gateway, ReplyBody, page as status_page};
+use crate::gateway::{Gateway, full, page as status_page};
 
 /// The API's description, committed beside this file.
 pub(in crate::gateway) const OPENAPI: &str = include_str!("../openapi.json");
@@ -41,7 +41,7 @@ pub(super) async fn ready(here: Extension<Here>) -> Served {
 /// `GET /openapi.json`.
 #[allow(clippy::unused_async, reason = "a route is async")]
 pub(super) async fn openapi() -> Served {
-    let mut response = Response::new(ReplyBody::full(Bytes::from_static(OPENAPI.as_bytes())));
+    let mut response = Response::new(full(Bytes::from_static(OPENAPI.as_bytes())));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
@@ -91,7 +91,7 @@ pub(super) async fn profile(Path(id): Path<String>) -> Served {
 pub(super) async fn metrics(here: Extension<Here>) -> Served {
     let gateway = gateway(here);
     let text = gateway.metrics.render(&gauges(&gateway));
-    let mut response = Response::new(ReplyBody::full(Bytes::from(text)));
+    let mut response = Response::new(full(Bytes::from(text)));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)

@@ -16,7 +16,7 @@ use crate::call::Target;
 use crate::chain::KeptReceipt;
 use crate::gateway::json::{ReceiptView, bytes};
 use crate::gateway::respond::{Fault, json_response};
-use crate::gateway::{Gateway, ReplyBody};
+use crate::gateway::{Gateway, ReplyBody, full};
 use crate::store::{Filter, Position, RunBytes};
 
 /// What whoever verifies offline asks for.
@@ -196,7 +196,7 @@ fn bundle(gateway: &Gateway, kept: &KeptReceipt, with_bodies: bool) -> Result<Ve
 }
 
 fn as_bundle(id: ReceiptId, bundle: Vec<u8>) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::full(Bytes::from(bundle)));
+    let mut response = Response::new(full(Bytes::from(bundle)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(BUNDLE));
     headers.insert(header::VARY, HeaderValue::from_static("accept, talea-request"));
