@@ -27,6 +27,12 @@ fn wasm(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
+/// Every file below a folder.
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
 /// The key of the wallet that a node's command line uses here.
 fn payer_of(folder: &Path) -> String {
     let shown = talea(&folder.join("wallet"))
@@ -40,7 +46,8 @@ fn payer_of(folder: &Path) -> String {
 /// A node that takes paid calls of its own command line's wallet.
 fn paid_node(folder: &Path) -> Node {
     let payer = payer_of(folder);
-    Node::start(folder, &["--payers", &payer])
+    let price = ["--price-per-call", "10", "--price-rate", "100", "--price-per-kib", "1"];
+    Node::start(folder, &[&["--payers", &payer], &price[..]].concat())
 }
 
 fn json_of(output: &std::process::Output) -> serde_json::Value {
@@ -184,8 +191,7 @@ fn a_tampered_artefact_is_refused_and_built_again() {
     assert_eq!(node.call("POST", &format!("/f/{id}/"), &[], b"a").text(), "a");
     assert!(node.terminate().success());
     let mut tampered = 0;
-    for entry in std::fs::read_dir(folder.path().join("data/artefacts")).unwrap() {
-        let path = entry.unwrap().path();
+    for path in files_below(&folder.path().join("data/artefacts")) {
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0xff;

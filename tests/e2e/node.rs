@@ -143,12 +143,6 @@ impl Node {
         if values.is_empty() { None } else { Some(values.iter().sum()) }
     }
 
-    /// Ends the process the hard way, as a power cut to the process would.
-    pub fn kill(mut self) {
-        self.child.kill().expect("our own child can be killed");
-        self.child.wait().expect("our own child can be waited for");
-    }
-
     /// Asks the process to end and gives its exit status.
     pub fn terminate(mut self) -> std::process::ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);

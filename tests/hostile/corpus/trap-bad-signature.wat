@@ -1,6 +1,6 @@
-;; what: bad_signature is a billed outcome
+;; what: indirect_call_type_mismatch is a billed outcome
 ;; deploy: 201
-;; expect: 500 guest_trap bad_signature
+;; expect: 500 guest_trap indirect_call_type_mismatch
 (module (memory (export "memory") 1)
   (table 1 funcref)
   (elem (i32.const 0) $f)
