@@ -4,6 +4,7 @@
 //! against, taken in the same rounds. Absent: HTTP, which is `talea-load`'s.
 
 pub mod audit;
+pub mod commit;
 pub mod documents;
 pub mod first_call;
 pub mod guests;
@@ -12,11 +13,21 @@ pub mod sealing;
 pub mod verifying;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::machine::Machine;
 use crate::timing::{Effort, Timed};
+
+/// Where and how hard to measure.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// How long and how often.
+    pub effort: Effort,
+    /// A folder on the disk whose syncs count.
+    pub folder: PathBuf,
+}
 
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
@@ -79,14 +90,15 @@ impl Figure {
 
 /// Takes all figures whose part's name contains `filter`.
 pub fn all(
-    effort: Effort,
+    site: &Site,
     filter: &str,
     mut progress: impl FnMut(&str),
 ) -> anyhow::Result<Vec<Figure>> {
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("documents", documents::figures),
         ("sealing", sealing::figures),
         ("verifying", verifying::figures),
+        ("commit", commit::figures),
         ("instance", instance::figures),
         ("first call", first_call::figures),
         ("audit", audit::figures),
@@ -95,13 +107,13 @@ pub fn all(
     for (name, part) in parts {
         if name.contains(filter) {
             progress(name);
-            figures.extend(part(effort)?);
+            figures.extend(part(site)?);
         }
     }
     Ok(figures)
 }
 
-type Part = fn(Effort) -> anyhow::Result<Vec<Figure>>;
+type Part = fn(&Site) -> anyhow::Result<Vec<Figure>>;
 
 /// The section for the page of results.
 #[must_use]

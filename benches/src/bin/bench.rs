@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use talea_benches::cores::{self, GENERATOR};
+use talea_benches::inside::Site;
 use talea_benches::machine::Machine;
 use talea_benches::timing::Effort;
 use talea_benches::{guard, inside, results};
@@ -60,6 +61,9 @@ struct CoreArgs {
     /// Length of a slice in milliseconds
     #[arg(long, default_value_t = 50)]
     slice: u64,
+    /// Folder for a journal and artefacts, on the disk whose syncs count
+    #[arg(long, default_value = "target/bench")]
+    folder: PathBuf,
     /// The page whose section is replaced
     #[arg(long)]
     results: Option<PathBuf>,
@@ -80,7 +84,9 @@ fn core(args: &CoreArgs) -> anyhow::Result<()> {
     let machine = Machine::here();
     cores::pin(GENERATOR)?;
     let effort = Effort { rounds: args.rounds, slice: Duration::from_millis(args.slice) };
-    let figures = inside::all(effort, &args.filter, |part| eprintln!("{part}"))?;
+    fs::create_dir_all(&args.folder)?;
+    let site = Site { effort, folder: fs::canonicalize(&args.folder)? };
+    let figures = inside::all(&site, &args.filter, |part| eprintln!("{part}"))?;
     let page = inside::markdown(&machine, effort, &figures);
     println!("{page}");
     if let Some(path) = &args.results {

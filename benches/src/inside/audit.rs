@@ -10,15 +10,16 @@ use talea_ledger::audit::{Facts, Floats, Verdict, compare as compare_receipt};
 use talea_ledger::{FunctionId, Receipt, Run, Tal};
 use talea_runtime::executor::{Execution, Executor, Invocation};
 
-use super::Figure;
 use super::documents::{host, receipt, run};
 use super::guests::{COMPUTE, binary, executor, invocation, runtime};
+use super::{Figure, Site};
 use crate::timing::{Effort, Subject, compare};
 
 /// The most that an audit may take of the run.
 const RATIO_MAX: f64 = 1.1;
 
-pub(super) fn figures(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn figures(site: &Site) -> anyhow::Result<Vec<Figure>> {
+    let effort = site.effort;
     let wasm = binary(COMPUTE)?;
     let runtime = runtime()?;
     let executor = executor(&[&wasm], None)?;

@@ -11,7 +11,7 @@ use talea_ledger::{
     Receipt, Run, RunId, SecretKey, Tal, UnixNanos,
 };
 
-use super::Figure;
+use super::{Figure, Site};
 use crate::timing::{Effort, Subject, compare};
 
 /// A host whose key is not secret.
@@ -99,7 +99,8 @@ pub fn receipt(host: &SecretKey, number: u64) -> Receipt {
     }
 }
 
-pub(super) fn figures(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn figures(site: &Site) -> anyhow::Result<Vec<Figure>> {
+    let effort = site.effort;
     let (input, output) = (input(), output());
     let run = run(FunctionId::of(b"function"), profile_id());
     let receipt = receipt(&host(), 1);

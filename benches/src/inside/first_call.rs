@@ -8,8 +8,8 @@ use std::fs;
 use anyhow::ensure;
 use talea_ledger::FunctionId;
 
-use super::Figure;
 use super::guests::{binary, executor, invocation, large, runtime};
+use super::{Figure, Site};
 use crate::stopwatch::Stopwatch;
 use crate::timing::{Effort, Timed};
 
@@ -18,8 +18,9 @@ const MODULE_LEN: usize = 512 * 1024;
 /// Nanoseconds that the first call may take.
 const NANOS_MAX: f64 = 1e6;
 
-pub(super) fn figures(effort: Effort) -> anyhow::Result<Vec<Figure>> {
-    let cache = std::env::temp_dir().join(format!("talea-bench-cache-{}", std::process::id()));
+pub(super) fn figures(site: &Site) -> anyhow::Result<Vec<Figure>> {
+    let effort = site.effort;
+    let cache = site.folder.join("first-call");
     fs::create_dir_all(&cache)?;
     let runtime = runtime()?;
     let mut figures = Vec::new();

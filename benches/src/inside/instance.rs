@@ -12,8 +12,8 @@ use wasmtime::{
     PoolingAllocationConfig, Store,
 };
 
-use super::Figure;
 use super::guests::{HELLO, at_once, binary, executor, invocation, runtime};
+use super::{Figure, Site};
 use crate::timing::{Effort, Subject, compare};
 
 /// The most that a call through the executor may take of the engine's own.
@@ -22,7 +22,8 @@ const RATIO_MAX: f64 = 1.2;
 /// a setting.
 const KEEP_RESIDENT: usize = 64 << 10;
 
-pub(super) fn figures(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn figures(site: &Site) -> anyhow::Result<Vec<Figure>> {
+    let effort = site.effort;
     let wasm = binary(HELLO)?;
     let pre = raw(&wasm)?;
     ensure!(raw_call(&pre)? == b"hello", "the raw call says hello");

@@ -8,14 +8,15 @@ use sha2::{Digest as _, Sha256};
 use talea_ledger::batch::{BatchHead, seal_batch};
 use talea_ledger::{Document, NetworkId, UnixNanos};
 
-use super::Figure;
 use super::documents::{host, receipt};
+use super::{Figure, Site};
 use crate::timing::{Effort, Subject, compare};
 
 /// Sizes of batches: an idle node's, and what 8, 64 and 512 connections fill.
 pub(super) const SIZES: [usize; 4] = [1, 8, 64, 512];
 
-pub(super) fn figures(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn figures(site: &Site) -> anyhow::Result<Vec<Figure>> {
+    let effort = site.effort;
     let key = host();
     let head = BatchHead { network: NetworkId::DEVELOPMENT, number: 1, at: UnixNanos(1) };
     let mut figures = Vec::new();

@@ -10,15 +10,16 @@ use sha2::{Digest as _, Sha256};
 use talea_ledger::batch::{BatchHead, seal_batch, verify_receipts};
 use talea_ledger::{Document, FunctionId, NetworkId, Run, UnixNanos, sign};
 
-use super::Figure;
 use super::documents::{host, profile_id, receipt, run};
 use super::sealing::SIZES;
+use super::{Figure, Site};
 use crate::timing::{Effort, Subject, compare};
 
 /// Receipts per second that another node must verify on one core, in batches of at least 64.
 const RATE_MIN: f64 = 200_000.0;
 
-pub(super) fn figures(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn figures(site: &Site) -> anyhow::Result<Vec<Figure>> {
+    let effort = site.effort;
     let key = host();
     let head = BatchHead { network: NetworkId::DEVELOPMENT, number: 1, at: UnixNanos(1) };
     let mut figures = vec![signature(effort)];
