@@ -6,6 +6,7 @@ use std::hint::black_box;
 
 use sha2::{Digest as _, Sha256};
 use talea_ledger::message::{Arguments, Headers, Method, Path, Query, Status};
+use talea_ledger::profile::Profile;
 use talea_ledger::{
     BodyId, Document, Fuel, FunctionId, Input, NetworkId, Outcome, Output, Pages, Price, ProfileId,
     Receipt, Run, RunId, SecretKey, Tal, UnixNanos,
@@ -23,7 +24,7 @@ pub fn host() -> SecretKey {
 /// The edition of the rules that everything here runs under.
 #[must_use]
 pub fn profile_id() -> ProfileId {
-    ProfileId::of(b"profile edition 1")
+    Profile::v1().id()
 }
 
 /// The input of a plain `GET`.
