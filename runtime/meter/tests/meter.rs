@@ -8,6 +8,8 @@
 mod cases;
 #[path = "meter/compiled.rs"]
 mod compiled;
+#[path = "meter/fitting.rs"]
+mod fitting;
 #[path = "meter/generated.rs"]
 mod generated;
 #[path = "meter/guest_view.rs"]

@@ -8,6 +8,6 @@
     (memory.fill (i32.const 1024) (i32.const 7) (i32.const 3000))
     (memory.copy (i32.const 2048) (i32.const 8) (i32.const 1025))
     (drop (memory.grow (i32.const 2)))
-    (drop (memory.grow (i32.const 60000)))
+    (drop (memory.grow (i32.const 7)))
     (i64.store (i32.const 131072) (i64.load32_u (i32.const 2048)))
     (i32.add (memory.size) (i32.load8_u (i32.const 131072)))))

@@ -5,11 +5,10 @@ use std::sync::OnceLock;
 use talea_ledger::profile::Profile;
 use talea_meter::Variant;
 use wasmtime::{
-    Caller, Config, Engine, Linker, Module, OptLevel, ResourceLimiter, Store, Trap, Val,
-    ValType,
+    Caller, Config, Engine, Linker, Module, OptLevel, ResourceLimiter, Store, Trap, Val, ValType,
 };
 
-use crate::host::{ENTRIES_MAX, Ending, PAGES_MAX, Report, Stop, Tally};
+use crate::host::{ENTRIES_MAX, Ending, PAGES_MAX, Report, Stop, Tally, UNFIT};
 
 /// How hard the compiler tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +85,9 @@ pub(crate) fn run(
     let instance = match linker.instantiate(&mut store, &module) {
         Ok(instance) => instance,
         Err(error) => {
-            let ending = ending(&error);
-            return store.data().tally.report(ending, counter, &[]);
+            // Nothing of a metered module runs here: a segment does not fit.
+            assert!(error.is::<Trap>(), "{error:#}");
+            return store.data().tally.report(Ending::Trapped(UNFIT), counter, &[]);
         }
     };
     let mut results = Vec::new();
@@ -187,7 +187,7 @@ pub(crate) fn exports(metered: &[u8]) -> Vec<String> {
     module.exports().map(|export| export.name().to_owned()).collect()
 }
 
-fn ending(error: &wasmtime::Error) -> Ending {
+pub(crate) fn ending(error: &wasmtime::Error) -> Ending {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop {
             Stop::OutOfFuel => Ending::OutOfFuel,

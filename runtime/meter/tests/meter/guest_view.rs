@@ -117,3 +117,16 @@ fn an_engine_that_keeps_nan_payloads_gives_the_same_fuel_and_another_result() {
     let facts = talea_meter::inspect(&wat(text), &talea_ledger::profile::Profile::v1()).unwrap();
     assert!(facts.has_floats);
 }
+
+#[test]
+fn the_interpreter_answers_select_after_eqz_wrongly() {
+    // Version 2.0.0. When this fails the interpreter is mended, and `fitting` need not part the two.
+    let text = r#"(module (func (export "talea_handle") (result i32) (local i32)
+      (local.set 0 (i32.trunc_sat_f64_s (f64.const 0.5)))
+      (select (i32.const 1) (local.get 0) (i32.eqz (local.get 0)))))"#;
+    let exact = metered(&wat(text), Variant::Exact);
+    let limit = 1 << 30;
+    let compiled = compiled::run(&exact, Variant::Exact, Effort::None, limit, limit);
+    assert_eq!(compiled.ending, Ending::Returned(vec![1]));
+    assert_eq!(interpreted::run_exact(&exact, limit, limit).ending, Ending::Returned(vec![0]));
+}

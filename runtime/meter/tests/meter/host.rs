@@ -9,6 +9,9 @@ use talea_ledger::profile::Profile;
 pub(crate) const PAGES_MAX: u64 = 64;
 pub(crate) const ENTRIES_MAX: u64 = 20_000;
 
+/// The code of a trap while instantiating: an active segment does not fit.
+pub(crate) const UNFIT: &str = "segment_out_of_bounds";
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {

@@ -3,10 +3,11 @@
 use std::sync::OnceLock;
 
 use wasmi::{
-    Caller, Config, Engine, Error, Linker, Module, Store, StoreLimits, StoreLimitsBuilder, TrapCode, Val, ValType,
+    Caller, Config, Engine, Error, Linker, Module, Store, StoreLimits, StoreLimitsBuilder,
+    TrapCode, Val, ValType,
 };
 
-use crate::host::{ENTRIES_MAX, Ending, PAGES_MAX, Report, Stop, Tally};
+use crate::host::{ENTRIES_MAX, Ending, PAGES_MAX, Report, Stop, Tally, UNFIT};
 use crate::oracle;
 
 struct State {
@@ -53,7 +54,8 @@ fn run(wasm: &[u8], limit: u64, slice: u64, metered: bool) -> Report {
     let instance = match linker.instantiate_and_start(&mut store, &module) {
         Ok(instance) => instance,
         Err(error) => {
-            let ending = ending(&error);
+            // Nothing of a metered module runs here; the oracle's still has its start function.
+            let ending = if metered { Ending::Trapped(UNFIT) } else { ending(&error) };
             return store.data().tally.report(ending, granted, &[]);
         }
     };

@@ -43,7 +43,8 @@ pub(crate) fn instrument(wasm: &[u8]) -> Vec<u8> {
         }
     }
     let mut module = Module::new();
-    let mut rewriting = Rewriting { oracle, has_globals, export_memory: has_memory && !has_memory_export };
+    let mut rewriting =
+        Rewriting { oracle, has_globals, export_memory: has_memory && !has_memory_export };
     rewriting.parse_core_module(&mut module, Parser::new(0), wasm).unwrap();
     module.finish()
 }

@@ -34,7 +34,9 @@ fn not_a_module() {
     assert_eq!(refusal(b"\0asm\x01\0\0\0").reason, RefusalReason::NoEntry);
     let whole = wat(&beside("(memory 1)"));
     for end in 9..whole.len() {
-        assert_eq!(refusal(&whole[..end]).reason, RefusalReason::Invalid, "cut at {end}");
+        // Cut between two sections it may still be a module, one without an entry.
+        let reason = refusal(&whole[..end]).reason;
+        assert!(matches!(reason, RefusalReason::Invalid | RefusalReason::NoEntry), "cut at {end}");
     }
 }
 
@@ -45,9 +47,15 @@ fn entries() {
         r#"(module (func (export "_start")) (func (export "talea_handle") (result i32) i32.const 0))"#,
         RefusalReason::TwoEntries,
     );
-    check(r#"(module (func (export "_start") (result i32) i32.const 0))"#, RefusalReason::EntrySignature);
+    check(
+        r#"(module (func (export "_start") (result i32) i32.const 0))"#,
+        RefusalReason::EntrySignature,
+    );
     check(r#"(module (func (export "talea_handle")))"#, RefusalReason::EntrySignature);
-    check(r#"(module (global (export "_start") i32 (i32.const 0)))"#, RefusalReason::EntrySignature);
+    check(
+        r#"(module (global (export "_start") i32 (i32.const 0)))"#,
+        RefusalReason::EntrySignature,
+    );
     check(&beside(r#"(func (export "_initialize") (param i32))"#), RefusalReason::EntrySignature);
     check(
         r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func $f (result i32)))
@@ -60,9 +68,18 @@ fn entries() {
 fn imports_and_exports() {
     check(&beside(r#"(import "env" "f" (func))"#), RefusalReason::UnknownImport);
     check(&beside(r#"(import "talea" "fd_write" (func))"#), RefusalReason::UnknownImport);
-    check(&beside(r#"(import "talea:meter" "slice" (func (param i64) (result i64)))"#), RefusalReason::UnknownImport);
-    check(&beside(r#"(import "talea" "clock_ns" (func (result i32)))"#), RefusalReason::ImportSignature);
-    check(&beside(r#"(import "talea" "clock_ns" (func (param f64) (result i64)))"#), RefusalReason::ImportSignature);
+    check(
+        &beside(r#"(import "talea:meter" "slice" (func (param i64) (result i64)))"#),
+        RefusalReason::UnknownImport,
+    );
+    check(
+        &beside(r#"(import "talea" "clock_ns" (func (result i32)))"#),
+        RefusalReason::ImportSignature,
+    );
+    check(
+        &beside(r#"(import "talea" "clock_ns" (func (param f64) (result i64)))"#),
+        RefusalReason::ImportSignature,
+    );
     check(&beside(r#"(import "talea" "m" (memory 1))"#), RefusalReason::ImportKind);
     check(&beside(r#"(import "talea" "clock_ns" (global i32))"#), RefusalReason::ImportKind);
     check(&beside(r#"(func (export "talea:fuel"))"#), RefusalReason::ReservedExport);
@@ -80,8 +97,14 @@ fn features() {
         ("(tag)", "exceptions"),
         ("(func (param externref))", "externref"),
         ("(table 1 externref)", "externref"),
-        ("(func (param v128 v128 v128) (drop (i8x16.relaxed_laneselect (local.get 0) (local.get 1) (local.get 2))))", "relaxed vectors"),
-        ("(type $t (func)) (func (param (ref null $t)) (call_ref $t (local.get 0)))", "typed references"),
+        (
+            "(func (param v128 v128 v128) (drop (i8x16.relaxed_laneselect (local.get 0) (local.get 1) (local.get 2))))",
+            "relaxed vectors",
+        ),
+        (
+            "(type $t (func)) (func (param (ref null $t)) (call_ref $t (local.get 0)))",
+            "typed references",
+        ),
     ] {
         let refusal = refusal(&wat(&beside(text)));
         assert_eq!(refusal.reason, RefusalReason::ForbiddenFeature, "{what}: {refusal}");
@@ -107,15 +130,32 @@ fn bounds() {
         (times("(global i32 (i32.const 0))", bounds.globals + 1), "globals"),
         (times("(table 0 funcref)", bounds.tables + 1), "tables"),
         (format!("(table {} funcref)", bounds.table_entries + 1), "table entries"),
-        (format!("(func {} {})", times("(block ", bounds.nesting + 1), times(")", bounds.nesting + 1)), "nesting"),
-        (format!("(func (br_table {} (i32.const 0)))", times("0 ", bounds.branch_targets + 2)), "targets"),
+        (
+            format!(
+                "(func {} {})",
+                times("(block ", bounds.nesting + 1),
+                times(")", bounds.nesting + 1)
+            ),
+            "nesting",
+        ),
+        (
+            format!("(func (br_table {} (i32.const 0)))", times("0 ", bounds.branch_targets + 2)),
+            "targets",
+        ),
         (format!("(func {} unreachable)", times("i32.const 0 ", bounds.operands + 1)), "operands"),
         (format!("(func {})", times("nop ", bounds.body_bytes)), "body"),
         (
-            format!("(func (local {}) {})", times("i32 ", 4_000), times("(br_if 0 (i32.const 0))", 4_500)),
+            format!(
+                "(func (local {}) {})",
+                times("i32 ", 4_000),
+                times("(br_if 0 (i32.const 0))", 4_500)
+            ),
             "complexity",
         ),
-        (format!("(memory 1) {}", times("(data \"x\")", bounds.data_segments + 1)), "data segments"),
+        (
+            format!("(memory 1) {}", times("(data \"x\")", bounds.data_segments + 1)),
+            "data segments",
+        ),
         (times("(elem func)", bounds.element_segments + 1), "element segments"),
     ] {
         let refusal = refusal(&wat(&beside(&text)));
@@ -127,7 +167,8 @@ fn bounds() {
 #[test]
 fn frames() {
     // 400,000 bytes of one-byte instructions, each of which makes a value: 12 MiB of frame.
-    let body = format!("(func (param i32) (result i32) local.get 0 {})", "i32.eqz ".repeat(400_000));
+    let body =
+        format!("(func (param i32) (result i32) local.get 0 {})", "i32.eqz ".repeat(400_000));
     check(&beside(&body), RefusalReason::FrameTooLarge);
 }
 

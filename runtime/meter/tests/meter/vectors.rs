@@ -32,14 +32,12 @@ fn vectors() {
         let facts = talea_meter::inspect(&wasm, &Profile::v1()).unwrap();
         let exact = metered(&wasm, Variant::Exact);
         let report = on_deep_stack(|| interpreted::run_exact(&exact, LIMIT, LIMIT));
-        let again = on_deep_stack(|| {
-            compiled::run(&exact, Variant::Exact, Effort::Speed, LIMIT, LIMIT)
-        });
+        let again =
+            on_deep_stack(|| compiled::run(&exact, Variant::Exact, Effort::Speed, LIMIT, LIMIT));
         assert_eq!(again, report, "{name}");
         let fast = metered(&wasm, Variant::Fast);
-        let quick = on_deep_stack(|| {
-            compiled::run(&fast, Variant::Fast, Effort::Speed, LIMIT, LIMIT)
-        });
+        let quick =
+            on_deep_stack(|| compiled::run(&fast, Variant::Fast, Effort::Speed, LIMIT, LIMIT));
         if matches!(report.ending, Ending::Returned(_) | Ending::Exited(_) | Ending::OutOfFuel) {
             assert_eq!(quick, report, "{name}");
         }
