@@ -13,7 +13,7 @@ use talea_runtime::executor::{Execution, Executor, Invocation};
 use super::documents::{host, receipt, run};
 use super::guests::{COMPUTE, binary, executor, invocation, runtime};
 use super::{Figure, Site};
-use crate::timing::{Effort, Subject, compare};
+use crate::timing::{Subject, compare};
 
 /// The most that an audit may take of the run.
 const RATIO_MAX: f64 = 1.1;

@@ -46,7 +46,8 @@ pub(super) fn figures(site: &Site) -> anyhow::Result<Vec<Figure>> {
         let window = effort.slice * u32::try_from(effort.rounds).context("rounds")?;
         for callers in CALLERS {
             let floor = disk::probe(&folder, WRITES)?;
-            let load = LocalSet::new().run_until(load(chain.mailbox(), callers, window));
+            let local = LocalSet::new();
+            let load = local.run_until(load(chain.mailbox(), callers, window));
             let seen = runtime.block_on(load)?;
             figures.extend(seen.figures(callers, &floor));
         }

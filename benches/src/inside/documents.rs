@@ -13,7 +13,7 @@ use talea_ledger::{
 };
 
 use super::{Figure, Site};
-use crate::timing::{Effort, Subject, compare};
+use crate::timing::{Subject, compare};
 
 /// A host whose key is not secret.
 #[must_use]

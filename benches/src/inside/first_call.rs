@@ -11,7 +11,7 @@ use talea_ledger::FunctionId;
 use super::guests::{binary, executor, invocation, large, runtime};
 use super::{Figure, Site};
 use crate::stopwatch::Stopwatch;
-use crate::timing::{Effort, Timed};
+use crate::timing::Timed;
 
 /// The largest module the aim speaks of.
 const MODULE_LEN: usize = 512 * 1024;

@@ -14,7 +14,7 @@ use wasmtime::{
 
 use super::guests::{HELLO, at_once, binary, executor, invocation, runtime};
 use super::{Figure, Site};
-use crate::timing::{Effort, Subject, compare};
+use crate::timing::{Subject, compare};
 
 /// The most that a call through the executor may take of the engine's own.
 const RATIO_MAX: f64 = 1.2;

@@ -10,7 +10,7 @@ use talea_ledger::{Document, NetworkId, UnixNanos};
 
 use super::documents::{host, receipt};
 use super::{Figure, Site};
-use crate::timing::{Effort, Subject, compare};
+use crate::timing::{Subject, compare};
 
 /// Sizes of batches: an idle node's, and what 8, 64 and 512 connections fill.
 pub(super) const SIZES: [usize; 4] = [1, 8, 64, 512];
