@@ -27,9 +27,13 @@
 //! late, keeping their operands. A value is a parameter, a result, a local, an operand stack entry, or
 //! something an instruction makes on its way to its result; the compiler's own slots may be shared
 //! badly, so instructions are counted, not what is live at once. Hence
-//! `frame = frame_bytes + value size * (params + results + locals + highest operand stack
-//! + values_per_instruction * instructions that make a value
-//! + values_per_call * calls, growths and table instructions + their arguments and results)`.
+//!
+//! ```text
+//! frame = frame_bytes + value size * (params + results + locals + highest operand stack
+//!         + values_per_instruction * instructions that make a value
+//!         + values_per_call * calls, growths and table instructions + their arguments and results)
+//! ```
+//!
 //! Reading and writing locals, constants and branches make no value of their own. The tests attack
 //! this estimate with functions made to have large frames, at both ends of the optimiser. If it were
 //! wrong for some function after all, the run would end in a native overflow of the exact variant,

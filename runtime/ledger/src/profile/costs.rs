@@ -85,7 +85,7 @@ const fn set<const N: usize>(mut table: [u8; N], first: usize, last: usize, cost
     let mut opcode = first;
     while opcode <= last {
         table[opcode] = cost;
-        opcode += 1;
+        opcode = opcode.saturating_add(1);
     }
     table
 }
