@@ -3,6 +3,11 @@
 //! Everything else is tested beside the code. Each test owns its node and its folder; no port and no
 //! file is shared.
 #![allow(missing_docs, unreachable_pub, reason = "a test target has no readers but its own files")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail loudly and print figures"
+)]
 
 #[path = "e2e/flow.rs"]
 mod flow;

@@ -3,6 +3,8 @@
 //! Sizes are a ratchet: the bounds below may only go down. What is absent here on purpose: opinions
 //! that a compiler lint already holds.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

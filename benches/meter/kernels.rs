@@ -5,6 +5,8 @@
 //! what is measured is the machine code that the engine makes. Per kernel and engine the least of
 //! several interleaved rounds is taken; all figures are ratios to the unmetered module in the same run.
 
+#![allow(clippy::print_stdout, reason = "its figures are its output")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

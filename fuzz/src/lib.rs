@@ -8,10 +8,10 @@ mod mutator;
 
 pub use mutator::{Mutator, SplitMix};
 
+use talea_ledger::profile::Profile;
 use talea_ledger::{
     Batch, Bundle, Document, Input, Output, Receipt, Registration, Request, Run, Sealed,
 };
-use talea_ledger::profile::Profile;
 use talea_meter::{Variant, inspect, instrument};
 
 /// Reads `bytes` as a `T`; what is accepted must encode to the same bytes, or two encodings of one
@@ -31,7 +31,6 @@ pub fn document(bytes: &[u8]) {
     canonical::<Batch>(bytes);
     canonical::<Registration>(bytes);
     canonical::<Request>(bytes);
-    canonical::<Profile>(bytes);
     canonical::<Bundle>(bytes);
     if let Ok(sealed) = Sealed::decode(bytes) {
         assert_eq!(sealed.encode(), bytes);

@@ -2,6 +2,12 @@
 //!
 //! `TALEA_FUZZ_RUNS` multiplies the number of mutations, `TALEA_SEED` changes which.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail loudly and print its seed"
+)]
+
 use std::path::{Path, PathBuf};
 
 use talea_fuzz::{Mutator, document, front_door};

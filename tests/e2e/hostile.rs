@@ -131,10 +131,10 @@ fn check_call(case: &Case, answer: &http::Answer) -> Result<(), String> {
     if answer.status != expect.status {
         return Err(format!("status: expected {}, got {}", expect.status, said()));
     }
-    if let Some(code) = &expect.code {
-        if answer.code() != *code {
-            return Err(format!("code: expected {code}, got {}", said()));
-        }
+    if let Some(code) = &expect.code
+        && answer.code() != *code
+    {
+        return Err(format!("code: expected {code}, got {}", said()));
     }
     if let Some(trap) = &expect.trap {
         let outcome = answer.header("talea-outcome").unwrap_or("");

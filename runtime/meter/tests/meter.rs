@@ -4,6 +4,12 @@
 //! `interpreted` put two engines behind it, `oracle` charges every instruction singly; the others are
 //! the tests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test target: its shared parts may fail loudly and print their figures"
+)]
+
 #[path = "meter/cases.rs"]
 mod cases;
 #[path = "meter/compiled.rs"]

@@ -91,7 +91,8 @@ pub(super) async fn run(args: &LogsArgs, context: &Context) -> Ran {
             Ok(page) => {
                 page.lines.iter().for_each(|entry| print(entry, context));
                 after = page.next.or(after);
-                if !args.follow && !(page.has_more && args.after.is_some()) {
+                let has_rest = page.has_more && args.after.is_some();
+                if !(args.follow || has_rest) {
                     return Ok(Exit::Ok);
                 }
             }

@@ -263,7 +263,7 @@ impl Modules {
     // === Building, on a blocking thread ===
 
     fn build(&self, house: &House, key: Key, wasm: Option<Vec<u8>>) -> Result<Loaded, LoadError> {
-        if let Some(loaded) = self.from_file(house, key) {
+        if let Some(loaded) = self.load_file(house, key) {
             return Ok(loaded);
         }
         let wasm = match wasm {
@@ -301,7 +301,7 @@ impl Modules {
 
     /// The function from its artefact file. A file that is not ours is removed, and all else about
     /// files is only logged: the function can always be compiled again.
-    fn from_file(&self, house: &House, key: Key) -> Option<Loaded> {
+    fn load_file(&self, house: &House, key: Key) -> Option<Loaded> {
         let (folder, mac_key) = self.folder.as_ref()?;
         let name = key.file_name();
         let file = match folder.read(&name) {

@@ -50,7 +50,10 @@ fn status(value: &[u8]) -> Option<i32> {
 mod tests {
     use super::*;
 
-    fn check(output: &[u8], expected: Option<(u16, &[(&str, &str)], &[u8])>) {
+    /// Status, headers and the body that follows.
+    type Split<'a> = (u16, &'a [(&'a str, &'a str)], &'a [u8]);
+
+    fn check(output: &[u8], expected: Option<Split<'_>>) {
         let found = split(output).map(|(headers, at)| {
             let status = headers.status().get();
             let list: Vec<(String, String)> = headers
