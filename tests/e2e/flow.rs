@@ -2,17 +2,7 @@
 
 use std::path::Path;
 
-use crate::node::{Node, talea};
-
-const ECHO: &str = r#"(module
-  (import "talea" "input_len" (func $len (param i32) (result i32)))
-  (import "talea" "input_read" (func $read (param i32 i32 i32 i32) (result i32)))
-  (import "talea" "output_write" (func $write (param i32 i32) (result i32)))
-  (memory (export "memory") 2)
-  (func (export "talea_handle") (result i32)
-    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 0) (call $len (i32.const 0))))
-    (drop (call $write (i32.const 0) (call $len (i32.const 0))))
-    (i32.const 0)))"#;
+use crate::node::{ECHO, Node, talea};
 
 /// Counts to ten million, then divides by zero.
 const WORK_THEN_TRAP: &str = r#"(module (memory (export "memory") 1)

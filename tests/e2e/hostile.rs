@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::http::{self, Connection};
-use crate::node::Node;
+use crate::node::{ECHO, Node};
 
 /// The fuel limit every case runs under: enough for the ten-million-step case, little enough that
 /// twenty endless loops end in seconds.
@@ -157,17 +157,6 @@ fn check_call(case: &Case, answer: &http::Answer) -> Result<(), String> {
         _ => Ok(()),
     }
 }
-
-/// A plain function to show that the node still serves.
-const ECHO: &str = r#"(module
-  (import "talea" "input_len" (func $len (param i32) (result i32)))
-  (import "talea" "input_read" (func $read (param i32 i32 i32 i32) (result i32)))
-  (import "talea" "output_write" (func $write (param i32 i32) (result i32)))
-  (memory (export "memory") 2)
-  (func (export "talea_handle") (result i32)
-    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 0) (call $len (i32.const 0))))
-    (drop (call $write (i32.const 0) (call $len (i32.const 0))))
-    (i32.const 0)))"#;
 
 fn assert_serves(node: &Node, echo: &str) {
     let answer = node.call("POST", &format!("/f/{echo}/"), &[], b"still here");

@@ -11,23 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::http::{self, Connection};
-use crate::node::Node;
+use crate::node::{ECHO, Node};
 
 /// How often the node is killed in one run of the test.
 const KILLS: usize = 100;
 
 /// Connections that call without pause.
 const CALLERS: usize = 4;
-
-const ECHO: &str = r#"(module
-  (import "talea" "input_len" (func $len (param i32) (result i32)))
-  (import "talea" "input_read" (func $read (param i32 i32 i32 i32) (result i32)))
-  (import "talea" "output_write" (func $write (param i32 i32) (result i32)))
-  (memory (export "memory") 2)
-  (func (export "talea_handle") (result i32)
-    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 0) (call $len (i32.const 0))))
-    (drop (call $write (i32.const 0) (call $len (i32.const 0))))
-    (i32.const 0)))"#;
 
 /// A small generator of our own, seeded and printed, so that a failing run can be named.
 fn next(state: &mut u64) -> u64 {

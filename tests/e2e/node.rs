@@ -13,6 +13,17 @@ use crate::http::{self, Answer};
 /// The binary under test.
 pub const TALEA: &str = env!("CARGO_BIN_EXE_talea");
 
+/// A handler that answers with its input: the plain call of these tests.
+pub const ECHO: &str = r#"(module
+  (import "talea" "input_len" (func $len (param i32) (result i32)))
+  (import "talea" "input_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "talea" "output_write" (func $write (param i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (func (export "talea_handle") (result i32)
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 0) (call $len (i32.const 0))))
+    (drop (call $write (i32.const 0) (call $len (i32.const 0))))
+    (i32.const 0)))"#;
+
 /// A running node and the folder it may write to.
 #[derive(Debug)]
 pub struct Node {
