@@ -12,12 +12,14 @@
 //!
 //! Absent: a tree of values. A document is written and read field by field.
 
+mod choice;
 mod decoder;
 mod encoder;
 mod field;
 mod record;
 mod table;
 
+pub(crate) use choice::choice;
 pub use decoder::{DecodeError, DecodeReason, Decoder, MapReader};
 pub use encoder::Encoder;
 pub use field::{Blob, Field, LengthError, List};

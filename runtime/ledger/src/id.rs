@@ -64,6 +64,10 @@ pub struct Digest([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetworkId([u8; 32]);
 
+/// A transaction: the hash of its payload. What a transaction makes (a channel, a claim) is named after it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransactionId([u8; 32]);
+
 /// The escrow of one payer towards one host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId([u8; 32]);
@@ -84,7 +88,22 @@ impl NetworkId {
     ]);
 }
 
+impl TransactionId {
+    /// The name of the transaction with this payload.
+    pub fn of(payload: &[u8]) -> Self {
+        Self(Digest::of(payload).0)
+    }
+}
+
 impl ChannelId {
+    /// The channel that the transaction `opening` opens.
+    pub fn opened_by(opening: &TransactionId) -> Self {
+        let hash = sha2::Sha256::new()
+            .chain_update(b"talea channel v1\0")
+            .chain_update(opening.as_bytes());
+        Self(hash.finalize().into())
+    }
+
     /// The channel of a pair as long as no ledger opens channels: derived from both keys and the network.
     pub fn local(payer: &PublicKey, host: &PublicKey, network: &NetworkId) -> Self {
         let hash = sha2::Sha256::new()
@@ -152,6 +171,7 @@ macro_rules! hex_id {
 hex_id!(Digest);
 hex_id!(NetworkId);
 hex_id!(ChannelId);
+hex_id!(TransactionId);
 
 macro_rules! content_id {
     ($(#[$meta:meta])* $name:ident, $codec:expr) => {
@@ -268,6 +288,23 @@ content_id!(
     RegistrationId,
     DAG_CBOR
 );
+content_id!(
+    /// A grant to a session key.
+    SessionId,
+    DAG_CBOR
+);
+content_id!(
+    /// A block: its header names all of it.
+    BlockId,
+    DAG_CBOR
+);
+
+impl BlockId {
+    /// The parent of a network's first block: the network itself.
+    pub const fn genesis(network: &NetworkId) -> Self {
+        Self(Digest(network.0))
+    }
+}
 
 fn cid_bytes(codec: u8, digest: &Digest) -> [u8; CID_LEN] {
     let mut bytes = [0; CID_LEN];

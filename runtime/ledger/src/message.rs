@@ -230,6 +230,41 @@ text!(
 // Two labels of 64 and the slash.
 const _: () = assert!(FunctionName::LEN_MAX == 64 + 1 + 64);
 
+impl FunctionName {
+    /// What stands before the slash.
+    pub fn namespace(&self) -> Namespace {
+        let end = self.0.find('/').unwrap_or(self.0.len());
+        Namespace(self.0[..end].to_owned())
+    }
+}
+
+text!(
+    /// The part of names that one owner gives out.
+    Namespace,
+    "a namespace",
+    64,
+    "1 to 64 lower-case letters, digits, `-` and `_`",
+    is_label
+);
+
+text!(
+    /// The name of a network.
+    NetworkName,
+    "a network name",
+    64,
+    "1 to 64 lower-case letters, digits, `-` and `_`",
+    is_label
+);
+
+text!(
+    /// Where a host is reached: a multiaddress or a URL, as the host writes it.
+    Endpoint,
+    "an endpoint",
+    256,
+    "1 to 256 visible ASCII characters",
+    |text| !text.is_empty() && is_visible(text)
+);
+
 fn is_label(text: &str) -> bool {
     let is_inner =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);

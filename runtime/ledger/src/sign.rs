@@ -36,11 +36,27 @@ pub enum Domain {
     Registration,
     /// A signed question to a node.
     Request,
+    /// The rules and bounds of a network. Never signed: its hash is the network's name.
+    Params,
+    /// An order to the ledger.
+    Transaction,
+    /// What a payer promises a host.
+    Voucher,
+    /// What a payer lets a session key sign.
+    Session,
+    /// The header of a block.
+    Block,
+    /// An authority's vote for a block.
+    Vote,
+    /// What the ledger's state holds under one key. Never signed: the state's root is in the header.
+    Record,
+    /// A path to a signed header. Never signed itself.
+    Evidence,
 }
 
 impl Domain {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Profile,
         Self::Input,
         Self::Output,
@@ -51,6 +67,14 @@ impl Domain {
         Self::Bundle,
         Self::Registration,
         Self::Request,
+        Self::Params,
+        Self::Transaction,
+        Self::Voucher,
+        Self::Session,
+        Self::Block,
+        Self::Vote,
+        Self::Record,
+        Self::Evidence,
     ];
 
     /// The media type, with the version of the document.
@@ -66,14 +90,46 @@ impl Domain {
             Self::Bundle => "application/vnd.talea.bundle.v1+dag-cbor",
             Self::Registration => "application/vnd.talea.registration.v1+dag-cbor",
             Self::Request => "application/vnd.talea.request.v1+dag-cbor",
+            Self::Params => "application/vnd.talea.params.v1+dag-cbor",
+            Self::Transaction => "application/vnd.talea.transaction.v1+dag-cbor",
+            Self::Voucher => "application/vnd.talea.voucher.v1+dag-cbor",
+            Self::Session => "application/vnd.talea.session.v1+dag-cbor",
+            Self::Block => "application/vnd.talea.block.v1+dag-cbor",
+            Self::Vote => "application/vnd.talea.vote.v1+dag-cbor",
+            Self::Record => "application/vnd.talea.record.v1+dag-cbor",
+            Self::Evidence => "application/vnd.talea.evidence.v1+dag-cbor",
         }
     }
 
     /// Whether documents of this type are signed. All that are name their network.
     pub const fn is_signed(self) -> bool {
         match self {
-            Self::Run | Self::Receipt | Self::Batch | Self::Registration | Self::Request => true,
-            Self::Profile | Self::Input | Self::Output | Self::Proof | Self::Bundle => false,
+            Self::Run
+            | Self::Receipt
+            | Self::Batch
+            | Self::Registration
+            | Self::Request
+            | Self::Transaction
+            | Self::Voucher
+            | Self::Session
+            | Self::Block
+            | Self::Vote => true,
+            Self::Profile
+            | Self::Input
+            | Self::Output
+            | Self::Proof
+            | Self::Bundle
+            | Self::Params
+            | Self::Record
+            | Self::Evidence => false,
+        }
+    }
+
+    /// The longest payload of this type that is signed.
+    pub const fn payload_len_max(self) -> usize {
+        match self {
+            Self::Transaction => TRANSACTION_LEN_MAX,
+            _ => PAYLOAD_LEN_MAX,
         }
     }
 
@@ -101,14 +157,30 @@ impl Field for Domain {
     }
 }
 
-/// Longest signed payload: 16 KiB hold a request with the longest path and query (12,289 bytes), the largest.
+/// Longest signed payload but a transaction's: 16 KiB hold a request with the longest path and query
+/// (12,289 bytes), the largest.
 pub const PAYLOAD_LEN_MAX: usize = 16 * 1024;
+
+/// Longest payload of a transaction: with its envelope it stays below the 64 KiB of one gossip message, and about
+/// 40 runs with their receipts and proofs fit (1.4 KB each).
+pub const TRANSACTION_LEN_MAX: usize = 60 * 1024;
+
+/// Longest payload of any type.
+const ANY_LEN_MAX: usize = TRANSACTION_LEN_MAX;
+
+/// What an envelope adds to its payload, at most: map head, three keys, head of the payload, one signature, type.
+pub const ENVELOPE_LEN_MAX: usize = 1 + 3 * 2 + 3 + OneSignature::LEN_MAX + Domain::LEN_MAX;
+const _: () = assert!(TRANSACTION_LEN_MAX + ENVELOPE_LEN_MAX <= 64 * 1024);
 const _: () = {
     assert!(<crate::request::Request as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
     assert!(<crate::registration::Registration as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
     assert!(<crate::run::Run as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
     assert!(<crate::receipt::Receipt as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
     assert!(<crate::batch::Batch as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
+    assert!(<crate::transaction::Transaction as Document>::LEN_MAX <= TRANSACTION_LEN_MAX);
+    assert!(<crate::voucher::Voucher as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
+    assert!(<crate::session::Session as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
+    assert!(<crate::block::Header as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
 };
 
 record! {
@@ -201,7 +273,7 @@ pub fn pre_authentication(domain: Domain, payload: &[u8]) -> Vec<u8> {
 /// When the type is never signed, or the payload is longer than any signed document: both are faults of the caller.
 pub fn seal(key: &SecretKey, domain: Domain, payload: Vec<u8>) -> Sealed {
     assert!(domain.is_signed(), "documents of this type are never signed");
-    assert!(payload.len() <= PAYLOAD_LEN_MAX, "no signed document is that long");
+    assert!(payload.len() <= domain.payload_len_max(), "no document of this type is that long");
     let signature = key.sign_bytes(&pre_authentication(domain, &payload));
     Sealed { payload, signed: Signed { signature, key: key.public() }, domain }
 }
@@ -220,8 +292,9 @@ impl Sealed {
         payload: Vec<u8>,
         signed: Signed,
     ) -> Result<Self, LengthError> {
-        if payload.len() > PAYLOAD_LEN_MAX {
-            return Err(LengthError { found: payload.len(), max: PAYLOAD_LEN_MAX });
+        let max = domain.payload_len_max();
+        if payload.len() > max {
+            return Err(LengthError { found: payload.len(), max });
         }
         Ok(Self { payload, signed, domain })
     }
@@ -277,9 +350,7 @@ impl Sealed {
 }
 
 impl Field for Sealed {
-    // Map head, three keys, payload, array head, one signature, type.
-    const LEN_MAX: usize =
-        1 + 3 * 2 + (3 + PAYLOAD_LEN_MAX) + 1 + Signed::LEN_MAX + Domain::LEN_MAX;
+    const LEN_MAX: usize = ANY_LEN_MAX + ENVELOPE_LEN_MAX;
 
     fn put(&self, out: &mut Encoder) {
         out.map(3);
@@ -293,11 +364,16 @@ impl Field for Sealed {
     }
 
     fn take(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let offset = input.offset();
         let mut map = input.map(3)?;
-        let payload: crate::codec::Blob<PAYLOAD_LEN_MAX> = map.field(input, "p")?;
+        let payload: crate::codec::Blob<ANY_LEN_MAX> = map.field(input, "p")?;
         let OneSignature(signed) = map.field(input, "s")?;
-        let domain = map.field(input, "t")?;
+        let domain: Domain = map.field(input, "t")?;
         map.end(input)?;
+        if payload.len() > domain.payload_len_max() {
+            let found = payload.len() as u64;
+            return Err(DecodeError::too_long(offset, found, domain.payload_len_max()));
+        }
         Ok(Self { payload: payload.into_vec(), signed, domain })
     }
 }

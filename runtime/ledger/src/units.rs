@@ -1,4 +1,4 @@
-//! Quantities: fuel, money, time, sequence numbers, memory pages. None is a bare number.
+//! Quantities: fuel, money, time, slots, heights, numbers, memory pages. None is a bare number.
 //!
 //! Absent: `+` and `-`. Arithmetic says what overflow does.
 
@@ -117,6 +117,38 @@ quantity!(
     /// Pages of linear memory, 64 KiB each.
     Pages(u32)
 );
+
+quantity!(
+    /// The number of a block in its chain; the genesis has 0.
+    Height(u64)
+);
+quantity!(
+    /// The number of a stretch of time of equal length, counted from the network's start.
+    Slot(u64)
+);
+quantity!(
+    /// A length of time in slots.
+    Slots(u64)
+);
+quantity!(
+    /// A length of time in nanoseconds.
+    Nanos(u64)
+);
+quantity!(
+    /// How many transactions an account has sent: each names the number before it.
+    Nonce(u64)
+);
+quantity!(
+    /// The number of a batch in its host's journal.
+    BatchNumber(u64)
+);
+
+impl Slot {
+    /// The slot this many later, at most the last.
+    pub const fn after(self, slots: Slots) -> Self {
+        Self(self.0.saturating_add(slots.0))
+    }
+}
 
 impl Pages {
     /// Bytes of one page.

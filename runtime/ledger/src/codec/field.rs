@@ -61,6 +61,18 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
+impl<T: Field> Field for Box<T> {
+    const LEN_MAX: usize = T::LEN_MAX;
+
+    fn put(&self, out: &mut Encoder) {
+        (**self).put(out);
+    }
+
+    fn take(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        T::take(input).map(Self::new)
+    }
+}
+
 impl Field for u64 {
     const LEN_MAX: usize = HEAD_LEN_MAX;
 
