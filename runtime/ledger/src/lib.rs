@@ -18,6 +18,8 @@ pub mod batch;
 pub mod block;
 pub mod bundle;
 pub mod codec;
+pub mod finality;
+pub mod fork;
 pub mod fraud;
 pub mod id;
 pub mod input;

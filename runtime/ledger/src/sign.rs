@@ -52,11 +52,15 @@ pub enum Domain {
     Record,
     /// A path to a signed header. Never signed itself.
     Evidence,
+    /// The votes that make a block final. Never signed itself.
+    Commit,
+    /// Two signatures of one authority that contradict each other. Never signed itself.
+    Equivocation,
 }
 
 impl Domain {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Profile,
         Self::Input,
         Self::Output,
@@ -75,6 +79,8 @@ impl Domain {
         Self::Vote,
         Self::Record,
         Self::Evidence,
+        Self::Commit,
+        Self::Equivocation,
     ];
 
     /// The media type, with the version of the document.
@@ -98,6 +104,8 @@ impl Domain {
             Self::Vote => "application/vnd.talea.vote.v1+dag-cbor",
             Self::Record => "application/vnd.talea.record.v1+dag-cbor",
             Self::Evidence => "application/vnd.talea.evidence.v1+dag-cbor",
+            Self::Commit => "application/vnd.talea.commit.v1+dag-cbor",
+            Self::Equivocation => "application/vnd.talea.equivocation.v1+dag-cbor",
         }
     }
 
@@ -121,7 +129,9 @@ impl Domain {
             | Self::Bundle
             | Self::Params
             | Self::Record
-            | Self::Evidence => false,
+            | Self::Evidence
+            | Self::Commit
+            | Self::Equivocation => false,
         }
     }
 
@@ -181,6 +191,7 @@ const _: () = {
     assert!(<crate::voucher::Voucher as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
     assert!(<crate::session::Session as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
     assert!(<crate::block::Header as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
+    assert!(<crate::finality::Vote as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
 };
 
 record! {

@@ -1,0 +1,639 @@
+//! Finality: authorities vote on chains, and what more than two thirds of them stand on is never undone.
+//!
+//! The protocol is GRANDPA. The vote graph and the voter set are `finality-grandpa`'s; the loop that votes is
+//! here, because the crate's own voter is a future over channels and timers, while this one is a function of
+//! (state, now): the chain calls [`Finality::step`] until nothing is left to do. With one authority its own two
+//! votes are enough and a block is final at once; with two or three all must vote; otherwise more than two thirds.
+//!
+//! A round: prevote the best chain that stands on the last round's estimate; precommit the block that a
+//! supermajority of prevotes stands on, once it stands on that estimate too; go on when the round is
+//! completable and the last round's estimate is final. Waiting times only help votes to agree; no safety
+//! depends on them.
+//!
+//! Invariants: an own vote is reported ([`Effect::Cast`]) before anything that follows from it, and the chain
+//! has it written before it is sent; a recovered node counts its own earlier votes first and so never signs a
+//! second one. What is final only grows, and never leaves its line: a commit that contradicts it is reported
+//! as [`Effect::Split`], which takes a third of the authorities signing twice.
+//!
+//! Absent: changes of the authorities. They are fixed by the network's parameters.
+
+mod round;
+mod vote;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use finality_grandpa::voter_set::VoterSet;
+
+pub use vote::{COMMIT_VOTES_MAX, Commit, Equivocation, Phase, RoundNumber, Target, Vote};
+
+use crate::codec::{Document as _, List};
+use crate::fork::Tree;
+use crate::id::{BlockId, NetworkId, PublicKey, SecretKey};
+use crate::params::AUTHORITIES_MAX;
+use crate::sign::{self, Domain, Sealed, VerifyError};
+use crate::units::{Nanos, UnixNanos};
+use round::{Cast, Imported, Round, Voter};
+
+/// Who signs for this node. The key itself stays with whoever keeps keys.
+pub trait Signer {
+    /// The key that signs.
+    fn public(&self) -> PublicKey;
+
+    /// Signs an encoded document.
+    fn seal(&self, domain: Domain, payload: Vec<u8>) -> Sealed;
+}
+
+impl Signer for SecretKey {
+    fn public(&self) -> PublicKey {
+        Self::public(self)
+    }
+
+    fn seal(&self, domain: Domain, payload: Vec<u8>) -> Sealed {
+        sign::seal(self, domain, payload)
+    }
+}
+
+/// What has to be done about finality, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// An own vote: written first, then sent.
+    Cast(Sealed),
+    /// Somebody's vote was counted: written so that a restart knows the round.
+    Counted(Sealed),
+    /// A round begins on this base: written, and votes of rounds before the last one may be forgotten.
+    Round(RoundStart),
+    /// A block is final, and why.
+    Finalised(Commit),
+    /// An authority signed two votes.
+    Equivocation(Equivocation),
+    /// More than a third of the authorities have signed contradicting votes: this commit contradicts what is
+    /// final here. Nothing is undone.
+    Split(Commit),
+    /// A vote names a block that is not known.
+    Want(BlockId),
+    /// Others are in later rounds: the votes of this round are needed.
+    WantRound(RoundNumber),
+}
+
+/// The beginning of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoundStart {
+    /// Its number.
+    pub number: RoundNumber,
+    /// The block its votes stand on.
+    pub base: Target,
+}
+
+/// Why a vote or commit is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VoteError {
+    /// The signature or the document does not hold.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// Not an authority of this network.
+    #[error("{0} is no authority")]
+    NotAuthority(PublicKey),
+    /// The height is not that of the block.
+    #[error("a vote for a block at a height that it does not have")]
+    Height,
+    /// A commit with a vote that does not belong in it.
+    #[error("a commit with a vote of another round or phase")]
+    Foreign,
+    /// Too few votes.
+    #[error("{found} of {threshold} authorities stand behind it")]
+    TooFew {
+        /// How many do.
+        found: u32,
+        /// How many must.
+        threshold: u32,
+    },
+}
+
+/// What came of a commit that holds as far as can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// What it makes final was final.
+    Known,
+    /// Done.
+    Effects(Vec<Effect>),
+    /// These blocks are needed first.
+    Missing(Vec<BlockId>),
+}
+
+/// Votes that wait for their block, or for the next round to begin: of each authority, phase and round two.
+type Waiting = BTreeMap<(RoundNumber, Voter, Phase), Vec<Sealed>>;
+
+/// The votes of one node's view, and its own part in them.
+#[derive(Debug)]
+pub struct Finality {
+    network: NetworkId,
+    voters: VoterSet<PublicKey>,
+    /// This node's place, when it is an authority.
+    me: Option<Voter>,
+    /// About how long a message takes to everybody.
+    pace: Nanos,
+    previous: Option<Round>,
+    current: Round,
+    started: UnixNanos,
+    finalised: Target,
+    commit: Option<Commit>,
+    waiting: Waiting,
+}
+
+/// How a node stands in finality, for a network and a set of authorities.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The network.
+    pub network: NetworkId,
+    /// The authorities, each once.
+    pub authorities: Vec<PublicKey>,
+    /// This node's key, authority or not.
+    pub me: Option<PublicKey>,
+    /// About how long a message takes to everybody.
+    pub pace: Nanos,
+}
+
+/// What was written of earlier rounds.
+#[derive(Debug, Clone, Default)]
+pub struct Rounds {
+    /// The last two rounds, ascending.
+    pub starts: Vec<RoundStart>,
+    /// Votes of these rounds.
+    pub votes: Vec<Sealed>,
+    /// Why the finalised block is final.
+    pub commit: Option<Commit>,
+}
+
+impl Finality {
+    /// Begins the first round on `finalised`, or goes on where `rounds` end.
+    ///
+    /// # Panics
+    /// When there is no authority, or there are more than [`AUTHORITIES_MAX`]: network parameters rule it out.
+    pub fn open(
+        setting: Setting,
+        tree: &Tree,
+        rounds: Rounds,
+        now: UnixNanos,
+    ) -> (Self, Vec<Effect>) {
+        assert!(setting.authorities.len() <= AUTHORITIES_MAX, "parameters bound the authorities");
+        let voters = VoterSet::new(setting.authorities.iter().map(|key| (*key, 1)))
+            .expect("parameters name at least one authority");
+        let head = tree.finalised();
+        let finalised = Target { id: head.id, height: head.height };
+        let mut this = Self {
+            network: setting.network,
+            me: None,
+            pace: if voters.len().get() == 1 { Nanos::ZERO } else { setting.pace },
+            previous: None,
+            current: Round::new(
+                RoundNumber::FIRST,
+                finalised,
+                weight(voters.total_weight().get()),
+                weight(voters.threshold().get()),
+            ),
+            voters,
+            started: now,
+            finalised,
+            commit: rounds.commit,
+            waiting: Waiting::new(),
+        };
+        this.me = setting.me.and_then(|key| this.voter(&key));
+        let mut effects = Vec::new();
+        match rounds.starts.as_slice() {
+            [] => effects
+                .push(Effect::Round(RoundStart { number: RoundNumber::FIRST, base: finalised })),
+            [only] => this.current = this.round(*only),
+            [.., before, last] => {
+                this.previous = Some(this.round(*before));
+                this.current = this.round(*last);
+            }
+        }
+        for vote in rounds.votes {
+            // What was counted before counts again; the records are this node's own, so a fault is none of a peer.
+            let known = this.place_vote(tree, vote);
+            debug_assert!(known.is_ok(), "a written vote was verified before");
+        }
+        (this, effects)
+    }
+
+    /// What is final.
+    pub fn finalised(&self) -> Target {
+        self.finalised
+    }
+
+    /// Why it is final: absent for the network's beginning.
+    pub fn commit(&self) -> Option<&Commit> {
+        self.commit.as_ref()
+    }
+
+    /// The round that is being voted in.
+    pub fn round_number(&self) -> RoundNumber {
+        self.current.number()
+    }
+
+    /// The lowest block that votes still refer to.
+    pub fn lowest(&self) -> Target {
+        self.previous.as_ref().map_or(self.current.base(), |previous| {
+            if previous.base().height < self.current.base().height {
+                previous.base()
+            } else {
+                self.current.base()
+            }
+        })
+    }
+
+    /// The votes of a round, for a node that lacks them; the round's own and, when it is completed, enough to
+    /// enter the next.
+    pub fn votes(&self, number: RoundNumber) -> Vec<Sealed> {
+        [self.previous.as_ref(), Some(&self.current)]
+            .into_iter()
+            .flatten()
+            .filter(|round| round.number() == number)
+            .flat_map(|round| round.votes().cloned())
+            .collect()
+    }
+
+    /// This node's own votes of the current round, to be sent again while it is open.
+    pub fn own_votes(&self) -> Vec<Sealed> {
+        self.me.map(|me| self.current.votes_of(me).cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether votes were cast in the current round: then somebody may be waiting for them.
+    pub fn is_voting(&self) -> bool {
+        !self.current.is_empty()
+    }
+
+    /// A vote from anywhere.
+    pub fn import(&mut self, tree: &Tree, sealed: Sealed) -> Result<Vec<Effect>, VoteError> {
+        let mut effects = self.place_vote(tree, sealed)?;
+        effects.extend(self.finalise(tree));
+        Ok(effects)
+    }
+
+    /// All votes of a later round, from a node that completed it: enters the round after it, if they suffice.
+    pub fn catch_up(
+        &mut self,
+        tree: &Tree,
+        now: UnixNanos,
+        votes: &[Sealed],
+    ) -> Result<Vec<Effect>, VoteError> {
+        let mut effects = Vec::new();
+        let mut ahead = Vec::new();
+        for sealed in votes.iter().take(2 * COMMIT_VOTES_MAX) {
+            match self.check(sealed)? {
+                Some((voter, vote)) if vote.round > self.current.number() => {
+                    ahead.push((voter, vote, sealed));
+                }
+                Some(_) => effects.extend(self.place_vote(tree, sealed.clone())?),
+                None => {}
+            }
+        }
+        let Some(number) = ahead.iter().map(|(_, vote, _)| vote.round).max() else {
+            effects.extend(self.finalise(tree));
+            return Ok(effects);
+        };
+        let start = RoundStart { number, base: self.finalised };
+        let mut round = self.round(start);
+        let mut counted = Vec::new();
+        for (voter, vote, sealed) in ahead {
+            if vote.round != number {
+                continue;
+            }
+            match tree.get(&vote.block) {
+                None => effects.push(Effect::Want(vote.block)),
+                Some(place) if place.height != vote.height => return Err(VoteError::Height),
+                Some(_) => {
+                    let cast = Cast { target: vote.target(), sealed: sealed.clone() };
+                    if matches!(
+                        round.import(tree, voter, vote.phase, cast),
+                        Ok(Imported::Counted | Imported::Equivocation(_))
+                    ) {
+                        counted.push(Effect::Counted(sealed.clone()));
+                    }
+                }
+            }
+        }
+        if round.is_completable() {
+            effects.push(Effect::Round(start));
+            effects.extend(counted);
+            self.current = round;
+            effects.extend(self.finalise(tree));
+            effects.extend(self.begin_next(tree, now));
+        }
+        Ok(effects)
+    }
+
+    /// A commit from anywhere.
+    pub fn import_commit(
+        &mut self,
+        tree: &Tree,
+        commit: Commit,
+    ) -> Result<CommitOutcome, VoteError> {
+        let target = commit.target();
+        if target.height <= self.finalised.height {
+            return Ok(CommitOutcome::Known);
+        }
+        if commit.network != self.network {
+            return Err(
+                VerifyError::Network { expected: self.network, found: commit.network }.into()
+            );
+        }
+        if tree.get(&target.id).is_none() {
+            return Ok(CommitOutcome::Missing(vec![target.id]));
+        }
+        let missing = self.weigh(tree, &commit)?;
+        if !missing.is_empty() {
+            return Ok(CommitOutcome::Missing(missing));
+        }
+        if !tree.descends(&self.finalised.id, &target.id) {
+            return Ok(CommitOutcome::Effects(vec![Effect::Split(commit)]));
+        }
+        let mut effects = Vec::new();
+        for sealed in commit.votes.iter() {
+            // Weighed above; what does not fit this node's rounds is not needed.
+            if let Ok(more) = self.place_vote(tree, sealed.clone()) {
+                effects
+                    .extend(more.into_iter().filter(|effect| !matches!(effect, Effect::Want(_))));
+            }
+        }
+        self.finalised = target;
+        self.commit = Some(commit.clone());
+        effects.push(Effect::Finalised(commit));
+        Ok(CommitOutcome::Effects(effects))
+    }
+
+    /// Does the next thing that is due: votes that waited, an own vote, the next round. Nothing, when there is
+    /// none. A caller brings the tree up to date after each step.
+    pub fn step(&mut self, tree: &Tree, now: UnixNanos, signer: &dyn Signer) -> Vec<Effect> {
+        let waited = self.place_waiting(tree);
+        if !waited.is_empty() {
+            return waited;
+        }
+        if let Some(effects) = self.cast_due(tree, now, signer) {
+            return effects;
+        }
+        if self.is_round_done() {
+            return self.begin_next(tree, now);
+        }
+        Vec::new()
+    }
+
+    /// Checks who signed a vote and that it is one. Nothing, when it was counted before.
+    fn check(&self, sealed: &Sealed) -> Result<Option<(Voter, Vote)>, VoteError> {
+        let signer = sealed.signatures()[0].key;
+        let voter = self.voter(&signer).ok_or(VoteError::NotAuthority(signer))?;
+        let known =
+            [self.previous.as_ref(), Some(&self.current)].into_iter().flatten().any(|round| {
+                [Phase::Prevote, Phase::Precommit]
+                    .iter()
+                    .any(|phase| round.knows(voter, *phase, sealed))
+            });
+        if known {
+            return Ok(None);
+        }
+        let vote = sealed.verify::<Vote>()?.on(&self.network)?;
+        Ok(Some((voter, vote.document().clone())))
+    }
+
+    /// Counts a vote, or keeps it for later, or drops it.
+    fn place_vote(&mut self, tree: &Tree, sealed: Sealed) -> Result<Vec<Effect>, VoteError> {
+        let Some((voter, vote)) = self.check(&sealed)? else { return Ok(Vec::new()) };
+        if vote.round > self.current.number().next() {
+            let before = vote.round.previous().unwrap_or(RoundNumber::FIRST);
+            return Ok(vec![Effect::WantRound(before)]);
+        }
+        let place = tree.get(&vote.block);
+        if let Some(place) = place
+            && place.height != vote.height
+        {
+            return Err(VoteError::Height);
+        }
+        if vote.round > self.current.number() || place.is_none() {
+            let oldest = self.previous.as_ref().map_or(self.current.number(), Round::number);
+            if vote.round < oldest {
+                return Ok(Vec::new());
+            }
+            let waits = self.waiting.entry((vote.round, voter, vote.phase)).or_default();
+            if waits.len() < 2 && !waits.contains(&sealed) {
+                waits.push(sealed);
+            }
+            let want = if place.is_none() { vec![Effect::Want(vote.block)] } else { Vec::new() };
+            return Ok(want);
+        }
+        Ok(self.count(tree, voter, &vote, sealed))
+    }
+
+    fn count(&mut self, tree: &Tree, voter: Voter, vote: &Vote, sealed: Sealed) -> Vec<Effect> {
+        let round = match &mut self.previous {
+            Some(previous) if previous.number() == vote.round => previous,
+            _ if self.current.number() == vote.round => &mut self.current,
+            _ => return Vec::new(),
+        };
+        let cast = Cast { target: vote.target(), sealed: sealed.clone() };
+        match round.import(tree, voter, vote.phase, cast) {
+            Ok(Imported::Counted) => vec![Effect::Counted(sealed)],
+            Ok(Imported::Equivocation(first)) => {
+                let evidence = Equivocation { first, second: sealed.clone() };
+                vec![Effect::Counted(sealed), Effect::Equivocation(evidence)]
+            }
+            Ok(Imported::Known | Imported::Superfluous) | Err(round::OffBase) => Vec::new(),
+        }
+    }
+
+    /// Votes whose block or round has come.
+    fn place_waiting(&mut self, tree: &Tree) -> Vec<Effect> {
+        let oldest = self.previous.as_ref().map_or(self.current.number(), Round::number);
+        self.waiting.retain(|(number, _, _), _| *number >= oldest);
+        let current = self.current.number();
+        let ready: Vec<Sealed> = self
+            .waiting
+            .iter()
+            .filter(|((number, _, _), _)| *number <= current)
+            .flat_map(|(_, votes)| votes)
+            .filter(|sealed| {
+                Vote::decode(sealed.payload()).is_ok_and(|vote| tree.contains(&vote.block))
+            })
+            .cloned()
+            .collect();
+        if ready.is_empty() {
+            return Vec::new();
+        }
+        for votes in self.waiting.values_mut() {
+            votes.retain(|vote| !ready.contains(vote));
+        }
+        self.waiting.retain(|_, votes| !votes.is_empty());
+        let mut effects = Vec::new();
+        for sealed in ready {
+            // It was verified when it came; a height that turns out wrong now makes it void.
+            effects.extend(self.place_vote(tree, sealed).unwrap_or_default());
+        }
+        effects.extend(self.finalise(tree));
+        effects
+    }
+
+    /// The own vote that is due.
+    fn cast_due(
+        &mut self,
+        tree: &Tree,
+        now: UnixNanos,
+        signer: &dyn Signer,
+    ) -> Option<Vec<Effect>> {
+        let me = self.me?;
+        let estimate = match &self.previous {
+            Some(previous) => previous.estimate()?,
+            None => self.current.base(),
+        };
+        let waited = now.saturating_sub(self.started).get();
+        let pace = self.pace.get();
+        let (phase, target) = if !self.current.has_voted(me, Phase::Prevote) {
+            if waited < pace.saturating_mul(2) && !self.current.is_completable() {
+                return None;
+            }
+            let best = tree.best_on(&estimate.id)?;
+            let is_news =
+                best.height > self.finalised.height && tree.descends(&self.finalised.id, &best.id);
+            if !is_news {
+                return None;
+            }
+            (Phase::Prevote, Target { id: best.id, height: best.height })
+        } else if !self.current.has_voted(me, Phase::Precommit) {
+            let ghost = self.current.ghost()?;
+            let may = waited >= pace.saturating_mul(4)
+                || self.current.is_completable()
+                || self.current.all_prevoted();
+            if !may || !tree.descends(&estimate.id, &ghost.id) {
+                return None;
+            }
+            (Phase::Precommit, ghost)
+        } else {
+            return None;
+        };
+        let sealed = self.sign(signer, phase, target);
+        let cast = Cast { target, sealed: sealed.clone() };
+        if self.current.import(tree, me, phase, cast).is_err() {
+            // The target does not stand on the round's base: the head has left the line that this round votes
+            // on, which only a lagging node sees. It catches up by the votes of a later round.
+            return None;
+        }
+        let mut effects = vec![Effect::Cast(sealed)];
+        effects.extend(self.finalise(tree));
+        Some(effects)
+    }
+
+    fn sign(&self, signer: &dyn Signer, phase: Phase, target: Target) -> Sealed {
+        let vote = Vote {
+            voter: signer.public(),
+            network: self.network,
+            block: target.id,
+            phase,
+            round: self.current.number(),
+            height: target.height,
+        };
+        signer.seal(Vote::DOMAIN, vote.encode())
+    }
+
+    /// What the rounds have made final since the last look.
+    fn finalise(&mut self, tree: &Tree) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for round in [self.previous.as_ref(), Some(&self.current)].into_iter().flatten() {
+            let Some(target) = round.finalised() else { continue };
+            if target.height <= self.finalised.height {
+                continue;
+            }
+            let votes = round.justification(tree, &target);
+            let Ok(votes) = List::try_from(votes) else { continue };
+            let commit = Commit {
+                network: self.network,
+                block: target.id,
+                round: round.number(),
+                votes,
+                height: target.height,
+            };
+            if !tree.descends(&self.finalised.id, &target.id) {
+                effects.push(Effect::Split(commit));
+                continue;
+            }
+            self.finalised = target;
+            self.commit = Some(commit.clone());
+            effects.push(Effect::Finalised(commit));
+        }
+        effects
+    }
+
+    /// Whether the current round can be left: nothing new can become final in it, and what the round before
+    /// might have made final is final.
+    fn is_round_done(&self) -> bool {
+        let Some(previous) = &self.previous else { return self.current.is_completable() };
+        let settled =
+            previous.estimate().is_some_and(|estimate| estimate.height <= self.finalised.height);
+        self.current.is_completable() && settled
+    }
+
+    fn begin_next(&mut self, tree: &Tree, now: UnixNanos) -> Vec<Effect> {
+        let start = RoundStart { number: self.current.number().next(), base: self.finalised };
+        let next = self.round(start);
+        self.previous = Some(core::mem::replace(&mut self.current, next));
+        self.started = now;
+        let mut effects = vec![Effect::Round(start)];
+        effects.extend(self.place_waiting(tree));
+        effects
+    }
+
+    /// How many authorities stand behind a commit; blocks that are needed to tell.
+    fn weigh(&self, tree: &Tree, commit: &Commit) -> Result<Vec<BlockId>, VoteError> {
+        let mut votes: BTreeMap<Voter, Vec<Target>> = BTreeMap::new();
+        for sealed in commit.votes.iter() {
+            let signer = sealed.signatures()[0].key;
+            let voter = self.voter(&signer).ok_or(VoteError::NotAuthority(signer))?;
+            let vote = match self.check(sealed)? {
+                Some((_, vote)) => vote,
+                None => Vote::decode(sealed.payload()).map_err(VerifyError::from)?,
+            };
+            if vote.round != commit.round || vote.phase != Phase::Precommit {
+                return Err(VoteError::Foreign);
+            }
+            let targets = votes.entry(voter).or_default();
+            if !targets.contains(&vote.target()) {
+                targets.push(vote.target());
+            }
+        }
+        let threshold = weight(self.voters.threshold().get());
+        let mut found = 0_u32;
+        let mut missing = Vec::new();
+        for targets in votes.values() {
+            let stands = targets.iter().any(|target| tree.descends(&commit.block, &target.id));
+            if stands || targets.len() > 1 {
+                found = found.saturating_add(1);
+            } else {
+                missing.extend(
+                    targets.iter().filter(|target| !tree.contains(&target.id)).map(|t| t.id),
+                );
+            }
+        }
+        if found >= threshold {
+            return Ok(Vec::new());
+        }
+        if found.saturating_add(weight(missing.len() as u64)) >= threshold {
+            return Ok(missing);
+        }
+        Err(VoteError::TooFew { found, threshold })
+    }
+
+    fn round(&self, start: RoundStart) -> Round {
+        let total = weight(self.voters.total_weight().get());
+        Round::new(start.number, start.base, total, weight(self.voters.threshold().get()))
+    }
+
+    fn voter(&self, key: &PublicKey) -> Option<Voter> {
+        let place = self.voters.get(key)?.position();
+        u8::try_from(place).ok().map(Voter)
+    }
+}
+
+/// A count of authorities, of which there are at most [`AUTHORITIES_MAX`].
+fn weight(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
