@@ -73,6 +73,19 @@ impl<T: Field> Field for Box<T> {
     }
 }
 
+/// Nothing to say: written as 0, so that a case of a choice can stand for itself.
+impl Field for () {
+    const LEN_MAX: usize = 1;
+
+    fn put(&self, out: &mut Encoder) {
+        out.uint(0);
+    }
+
+    fn take(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        input.uint_max(0).map(|_| ())
+    }
+}
+
 impl Field for u64 {
     const LEN_MAX: usize = HEAD_LEN_MAX;
 
