@@ -18,6 +18,7 @@ pub mod batch;
 pub mod block;
 pub mod bundle;
 pub mod codec;
+pub mod cover;
 pub mod finality;
 pub mod fork;
 pub mod fraud;

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot build its own case should stop there")]
 
 mod actions;
+mod cover;
 mod world;
