@@ -4,4 +4,6 @@
 
 mod actions;
 mod cover;
+mod proof;
+mod refusals;
 mod world;
