@@ -367,14 +367,23 @@ pub struct Window([u8; WINDOW_LEN]);
 impl Key {
     /// Its path in the tree.
     pub fn path(&self) -> Digest {
+        Digest::of(&self.encode())
+    }
+
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::with_capacity(64);
         self.put(&mut out);
-        Digest::of(&out.finish())
+        out.finish()
     }
-}
 
-impl Document for Key {
-    const DOMAIN: Domain = Domain::Record;
+    /// Reads a key that fills `bytes` to the last byte.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Decoder::new(bytes);
+        let key = Self::take(&mut input)?;
+        input.end()?;
+        Ok(key)
+    }
 }
 
 // === impl Record ===

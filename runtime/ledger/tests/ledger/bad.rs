@@ -9,8 +9,23 @@ use crate::samples;
 use crate::tree::{self, Item, write};
 
 /// Types in the table; the others differ only in their keys.
-const TYPES: [&str; 6] =
-    ["input", "run-paid", "receipt-paid", "batch", "sealed-run", "registration"];
+const TYPES: [&str; 15] = [
+    "input",
+    "run-paid",
+    "receipt-paid",
+    "batch",
+    "sealed-run",
+    "registration",
+    "params",
+    "voucher",
+    "session",
+    "block",
+    "block-whole",
+    "transaction-open",
+    "transaction-deposit",
+    "record-channel",
+    "evidence-absence",
+];
 
 /// Values that have the right form and are still not allowed.
 fn out_of_range(sample: &str) -> Vec<(&'static str, &'static str, Item)> {
@@ -72,6 +87,41 @@ fn out_of_range(sample: &str) -> Vec<(&'static str, &'static str, Item)> {
             ("/s", "no signature", Item::Array(vec![])),
             ("/s/0/g", "signature of 63 bytes", Item::Bytes(vec![0; 63])),
             ("/p", "payload above 16 KiB", Item::Bytes(vec![0; 16_385])),
+        ],
+        "params" => vec![
+            ("/name", "empty network name", text("")),
+            ("/name", "network name with a dot", text("a.b")),
+            ("/blocklen", "length above 32 bits", Item::Uint(1 << 32)),
+            ("/authorities/0", "weak authority", key([0xed, 1], one)),
+        ],
+        "voucher" => vec![("/chan", "channel of 31 bytes", Item::Bytes(vec![0; 31]))],
+        "session" => vec![
+            ("/hosts", "33 hosts", Item::Array(vec![key([0xed, 1], [9; 32]); 33])),
+            ("/payer", "weak payer", key([0xed, 1], one)),
+        ],
+        "block" => vec![
+            ("/count", "count above 32 bits", Item::Uint(1 << 32)),
+            ("/parent", "parent of 31 bytes", Item::Bytes(vec![0; 31])),
+        ],
+        "block-whole" => {
+            vec![("/body", "4,097 transactions", Item::Array(vec![Item::Bytes(vec![]); 4097]))]
+        }
+        "transaction-open" => vec![
+            ("/act", "no action", Item::Map(vec![])),
+            ("/act", "unknown action", Item::Map(vec![(text("mint"), Item::Uint(1))])),
+            ("/act", "an action as text", text("open")),
+            ("/act/open/host", "weak host", key([0xed, 1], one)),
+        ],
+        "transaction-deposit" => {
+            vec![("/act/deposit", "content above 1 KiB", Item::Bytes(vec![0; 1025]))]
+        }
+        "record-channel" => vec![
+            ("/channel/used", "window of 127 bytes", Item::Bytes(vec![0; 127])),
+            ("", "a record of another kind", Item::Map(vec![(text("totals"), Item::Uint(0))])),
+        ],
+        "evidence-absence" => vec![
+            ("/of/state/path/bits", "257 branches", Item::Bytes(vec![0; 257])),
+            ("/of/state/key", "a key of no kind", Item::Map(vec![(text("x"), Item::Uint(0))])),
         ],
         _ => vec![
             ("/kind", "unknown kind", text("component")),

@@ -73,3 +73,8 @@ fn trees() {
     }
     check("trees.txt", &text);
 }
+
+#[test]
+fn state() {
+    check("state.txt", &crate::chain::tree());
+}

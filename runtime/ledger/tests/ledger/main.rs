@@ -4,6 +4,7 @@
 
 mod audit;
 mod bad;
+mod chain;
 mod golden;
 mod ids;
 mod mutation;

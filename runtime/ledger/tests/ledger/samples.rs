@@ -258,7 +258,7 @@ pub(crate) struct Sample {
     pub(crate) recode: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
 }
 
-fn sample<T: Document>(name: &'static str, document: &T) -> Sample {
+pub(crate) fn sample<T: Document>(name: &'static str, document: &T) -> Sample {
     Sample {
         name,
         media_type: T::DOMAIN.media_type(),
@@ -269,6 +269,13 @@ fn sample<T: Document>(name: &'static str, document: &T) -> Sample {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Sample> {
+    let mut all = calls();
+    all.extend(crate::chain::all());
+    all
+}
+
+/// Those of one invocation.
+fn calls() -> Vec<Sample> {
     vec![
         sample("input", &input()),
         sample("input-least", &input_least()),
