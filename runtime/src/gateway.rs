@@ -137,7 +137,7 @@ impl Gateway {
                 self.refuse(&Fault::from(panicked), &target)
             }
         };
-        if matches!(class, RouteClass::Call | RouteClass::Receipts) {
+        if cors::is_open(class, target.path()) {
             cors::allow(response.headers_mut());
         }
         trace::echo(parent, response.headers_mut());
@@ -156,7 +156,7 @@ impl Gateway {
             return Ok(control::serve(self, request).await);
         }
         if cors::is_preflight(request.method(), request.headers()) {
-            return Ok(cors::preflight(request.headers()));
+            return Ok(cors::preflight(class, request.headers()));
         }
         let permit = self.permit()?;
         if class == RouteClass::Call {

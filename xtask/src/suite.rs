@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::{guests, shell};
+use crate::{clients, guests, shell};
 
-/// Builds the guests, runs every test, then the examples in the documentation.
+/// Builds the guests, runs every test, then the examples in the documentation and the clients in other languages.
 pub(crate) fn run() -> Result<()> {
     let started = now();
     shell::heading("guests");
@@ -26,7 +26,11 @@ pub(crate) fn run() -> Result<()> {
     shell::run(&mut tests)?;
     shell::heading("examples in the documentation");
     shell::run(shell::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
+    let untested = clients::run()?;
     println!("\n{} in {}", shell::good("every test passed"), shown(started.elapsed()));
+    for what in untested {
+        println!("{} {what}", shell::bad("not tested:"));
+    }
     Ok(())
 }
 

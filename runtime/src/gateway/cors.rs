@@ -1,12 +1,28 @@
-//! What a page of another origin may do: call functions, read receipts, and see our headers.
+//! What a page of another origin may do: call functions, read receipts, see our headers, and learn what it
+//! must know before it signs a run: the host's terms, its functions and their profile.
 //!
 //! There are no cookies and no ambient authority on this origin (every right is a signature in a header),
-//! so any origin may ask. Absent: credentials mode, which `*` excludes by itself.
+//! so any origin may ask. Absent: credentials mode, which `*` excludes by itself; the operator's routes; and
+//! deploying, since on a loopback node any key may, and a page that somebody visits is not somebody.
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
+use super::metrics::RouteClass;
 use super::reply::EXPOSED;
 use super::{ReplyBody, full};
+
+/// The only header of ours with which another origin may ask about functions: an owner's, to read a log.
+const ASKED_OF_FUNCTIONS: &str = "talea-request";
+
+/// Whether any origin may read what a path answers.
+pub(super) fn is_open(class: RouteClass, path: &str) -> bool {
+    match class {
+        RouteClass::Call | RouteClass::Receipts | RouteClass::Functions => true,
+        RouteClass::Operations => {
+            path == "/.well-known/talea/info" || path.starts_with("/profiles/")
+        }
+    }
+}
 
 /// Lets any origin read an answer.
 pub(super) fn allow(headers: &mut HeaderMap) {
@@ -22,7 +38,7 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Tells it.
-pub(super) fn preflight(asked: &HeaderMap) -> Response<ReplyBody> {
+pub(super) fn preflight(class: RouteClass, asked: &HeaderMap) -> Response<ReplyBody> {
     let mut response = Response::new(full(bytes::Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
@@ -31,8 +47,13 @@ pub(super) fn preflight(asked: &HeaderMap) -> Response<ReplyBody> {
         header::ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     );
-    // Whatever the page wants to send: a function may have named any header.
-    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let wanted = match class {
+        RouteClass::Functions => Some(HeaderValue::from_static(ASKED_OF_FUNCTIONS)),
+        // Whatever the page wants to send: a function may have named any header.
+        RouteClass::Call | RouteClass::Receipts | RouteClass::Operations => {
+            asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned()
+        }
+    };
     if let Some(wanted) = wanted {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted);
     }
@@ -59,10 +80,32 @@ mod tests {
         asked.insert(header::ACCESS_CONTROL_REQUEST_HEADERS, wanted.clone());
         assert!(is_preflight(&Method::OPTIONS, &asked));
         assert!(!is_preflight(&Method::POST, &asked));
-        let told = preflight(&asked);
+        let told = preflight(RouteClass::Call, &asked);
         assert_eq!(told.status(), StatusCode::NO_CONTENT);
         assert_eq!(told.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS], wanted);
         assert_eq!(told.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+    }
+
+    #[test]
+    fn a_page_that_somebody_visits_cannot_deploy() {
+        let mut asked = HeaderMap::new();
+        let wanted = HeaderValue::from_static("content-type, talea-registration");
+        asked.insert(header::ACCESS_CONTROL_REQUEST_HEADERS, wanted);
+        let told = preflight(RouteClass::Functions, &asked);
+        assert_eq!(told.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS], "talea-request");
+    }
+
+    #[test]
+    fn what_a_client_must_know_may_be_read_from_anywhere_and_the_operators_routes_may_not() {
+        let open = |path| is_open(RouteClass::of(path), path);
+        for path in
+            ["/f/x", "/functions", "/functions/a/b", "/receipts/b", "/.well-known/talea/info"]
+        {
+            assert!(open(path), "{path}");
+        }
+        for path in ["/", "/metrics", "/health", "/ready"] {
+            assert!(!open(path), "{path}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Runs the verifier over tests/conformance/documents: every golden document, every refused one, trees,
-signatures and keys; then over bundles with one byte altered, none of which may hold.
+bills, signatures and keys; then over bundles with one byte altered, none of which may hold.
 """
 
 import sys
@@ -111,6 +111,13 @@ def trees():
             check("wrong paths refused", not any(wrong), f"{index} of {count}: {wrong}")
 
 
+def bills():
+    for line in lines("bills.txt"):
+        kib, call, rate, fuel, body_bytes, cap, due = map(int, line.split(" "))
+        price = {"kib": kib, "call": call, "rate": rate}
+        check("bills", verify.bill(price, fuel, body_bytes, cap) == due, line)
+
+
 def signatures():
     for line in lines("signatures.txt"):
         verdict, public, message, signature, why = line.split(" ", 4)
@@ -130,7 +137,7 @@ def signatures():
 
 
 def main():
-    for part in (documents, refused, trees, signatures):
+    for part in (documents, refused, trees, bills, signatures):
         part()
     for what, count in done.items():
         print(f"   {count:>5} {what}")

@@ -1,5 +1,7 @@
 //! The bill against the formula computed another way, and at its edges.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 use talea_ledger::price::bill;
 use talea_ledger::{Fuel, Price, Tal};
@@ -50,4 +52,23 @@ fn edges() {
     assert_eq!(bill(&dear, Fuel::MAX, u64::MAX, Tal::MAX), Tal::MAX);
     assert_eq!(bill(&dear, Fuel::MAX, u64::MAX, Tal::ZERO), Tal::ZERO);
     assert_eq!(bill(&Price::FREE, Fuel::MAX, u64::MAX, Tal::MAX), Tal::ZERO);
+}
+
+#[test]
+fn golden() {
+    let parts = [0, 1, 5, 100, 1024, 999_999, u64::MAX];
+    let amounts = [0, 1, 1023, 1024, 1025, 1_000_000, 1_000_001, 987_654_321, u64::MAX];
+    let caps = [u64::MAX, u64::MAX, u64::MAX, 105, 0];
+    let mut text = String::from("# per_kib per_call rate fuel bytes cap bill\n");
+    // Steps without a common factor: every value meets many others, and no line comes twice.
+    for at in 0..140_usize {
+        let part = |step: usize| parts[(at * step + at / 7) % parts.len()];
+        let amount = |step: usize| amounts[(at * step + at / 9) % amounts.len()];
+        let (kib, call, rate) = (part(1), part(3), part(5));
+        let (fuel, bytes, cap) = (amount(2), amount(5), caps[at % caps.len()]);
+        let price = Price { per_kib: Tal(kib), per_call: Tal(call), rate };
+        let due = bill(&price, Fuel(fuel), bytes, Tal(cap)).0;
+        writeln!(text, "{kib} {call} {rate} {fuel} {bytes} {cap} {due}").unwrap();
+    }
+    crate::golden::check("bills.txt", &text);
 }
