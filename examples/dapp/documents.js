@@ -333,9 +333,11 @@ const outcome = checked(tuple(number, number), ([kind, code]) => {
 const price = record({ kib: number, call: number, rate: number });
 const limits = record({ log: number, mem: pages, out: number, fuel: number });
 const LABEL = "[a-z0-9]([a-z0-9_\\-]{0,62}[a-z0-9])?";
-const SIGNED = /^application\/vnd\.talea\.(run|receipt|batch|registration|request)\.v1\+dag-cbor$/;
-const sealed = record({
-  p: blob({ most: 16384 }), s: array(record({ g: blob({ exactly: 64 }), k: key }), 1, 1), t: text(SIGNED, 64),
+const SIGNED = /^application\/vnd\.talea\.(run|receipt|batch|registration|request|transaction|voucher|session|block|vote)\.v1\+dag-cbor$/;
+const sealed = checked(record({
+  p: blob({ most: 61440 }), s: array(record({ g: blob({ exactly: 64 }), k: key }), 1, 1), t: text(SIGNED, 64),
+}), ({ p, t }) => {
+  if (p.length > 16384 && t !== mediaType("transaction")) throw new Malformed(`a payload of ${p.length} bytes`);
 });
 const proof = record({ path: array(bytes32, 12), batch: sealed, index: uint(4095n) });
 const anyBytes = blob({});
@@ -369,6 +371,10 @@ const SHAPES = {
   }),
   request: record({
     at: number, net: bytes32, body: link(RAW), path: text(/^\/[!"$-~]*$/, 12289), method: text(TOKEN, 32),
+  }),
+  session: record({
+    key, net: bytes32, "hosts?": array(key, 32), payer: key, total: number, expires: number,
+    "functions?": array(link(RAW), 64),
   }),
   bundle: record({
     "fn?": blob({ most: MIB_64 }), "in?": anyBytes, "out?": anyBytes, run: bytesOrSealed, proof,

@@ -10,6 +10,8 @@ import {
 const bytesOf = (text) => unhex(text.replace(/\s/g, ""));
 const linesOf = (text) => text.split("\n").filter((line) => line && !line.startsWith("#"));
 const typeOf = (name) => name.replace(".hex", "").split("-")[0];
+// A browser's client makes and checks calls; blocks and the ledger's state are for the verifier in Python.
+const OTHERS = /^(params|voucher|block|evidence|transaction|record)(-|\.)?/;
 const cut = (line, parts) => {
   const words = line.split(" ");
   return [...words.slice(0, parts - 1), words.slice(parts - 1).join(" ")];
@@ -25,7 +27,9 @@ async function isRefused(attempt) {
 
 async function golden(load, report) {
   for (const line of linesOf(await load("index.txt"))) {
-    const [name, cid, type] = cut(line, 3), bytes = bytesOf(await load(name));
+    const [name, cid, type] = cut(line, 3);
+    if (OTHERS.test(name)) continue;
+    const bytes = bytesOf(await load(name));
     const document = decode(typeOf(name), bytes);
     report("encodes to itself", same(encode(typeOf(name), document), bytes), name);
     if (cid === "-") {
@@ -44,6 +48,7 @@ async function golden(load, report) {
 async function refused(load, report) {
   for (const line of linesOf(await load("bad.txt"))) {
     const [name, bytes, why] = cut(line, 3);
+    if (OTHERS.test(name)) continue;
     report("is refused", await isRefused(() => decode(typeOf(name), unhex(bytes))), `${name}: ${why}`);
   }
 }
