@@ -55,7 +55,8 @@ pub struct Standing {
     pub closing: Option<Slot>,
     /// What this host takes upon itself for this channel: escrow that is not final yet.
     pub at_risk: Tal,
-    /// What the run's session has spent or may have: on the ledger, and here in bills and caps beyond it.
+    /// What the run's session has spent of this channel or may have: on the ledger, and here in bills and caps
+    /// beyond it.
     pub session_spent: Tal,
 }
 
@@ -297,7 +298,7 @@ fn in_window(channel: &Channel, found: Sequence, standing: &Standing) -> Result<
     let settled = channel.settled.max(standing.settled);
     let first = settled.saturating_add(Sequence(1));
     let last = settled.saturating_add(Sequence(SEQUENCE_WINDOW));
-    if found < first || found > last {
+    if found <= settled || found > last {
         return Err(Refusal::SequenceWindow { found, first, last });
     }
     let is_paid = channel.place(found).is_some_and(|place| channel.used.has(place));

@@ -1,7 +1,8 @@
 //! The session: what a payer lets another key sign for it, so that a wallet is asked once.
 //!
 //! Invariant: a session key signs runs and vouchers only, within hosts, functions, sum and time of its grant; the
-//! payer signs the grant. The ledger counts what a grant has paid, over all channels.
+//! payer signs the grant. The ledger counts what a grant has paid, channel by channel: were it one sum over all, a
+//! host could not know what other hosts still hold against it, and what it accepts could become worthless.
 
 use crate::codec::{Document, List, record};
 use crate::id::{FunctionId, NetworkId, PublicKey, SessionId};
@@ -25,7 +26,7 @@ record! {
         "hosts" => pub hosts: Option<List<PublicKey, HOSTS_MAX>>,
         /// Who pays, and signs this.
         "payer" => pub payer: PublicKey,
-        /// The most it may spend in sum.
+        /// The most it may spend of one channel, in sum.
         "total" => pub total: Tal,
         /// What it signed counts on the ledger until then.
         "expires" => pub expires: UnixNanos,

@@ -6,11 +6,11 @@
 //! batches it carries too: what is left for the rules is the state alone.
 
 mod action;
-mod evidence;
+mod carried;
 mod order;
 
 pub use action::*;
-pub use evidence::{Bills, Evidence, EvidenceError, ProvenBill, Signer};
+pub use carried::{Bills, Carried, CarriedError, ProvenBill, Signer};
 pub use order::{OrderError, canonical_order, is_canonical};
 
 use crate::codec::{DecodeError, Document, record};
@@ -80,7 +80,7 @@ pub enum TransactionError {
     Verify(#[from] VerifyError),
     /// What it carries does not hold.
     #[error(transparent)]
-    Evidence(#[from] EvidenceError),
+    Carried(#[from] CarriedError),
 }
 
 impl TransactionError {
@@ -93,7 +93,7 @@ impl TransactionError {
             Self::Verify(VerifyError::Signer { .. }) => "wrong-signer",
             Self::Verify(VerifyError::Network { .. }) => "wrong-network",
             Self::Verify(VerifyError::Proof(_) | VerifyError::Count { .. }) => "bad-proof",
-            Self::Evidence(error) => error.code(),
+            Self::Carried(error) => error.code(),
         }
     }
 }
@@ -103,7 +103,7 @@ impl TransactionError {
 pub struct VerifiedTransaction {
     id: TransactionId,
     transaction: Transaction,
-    evidence: Evidence,
+    carried: Carried,
     payload_len: usize,
     bytes: Vec<u8>,
 }
@@ -117,11 +117,11 @@ impl VerifiedTransaction {
     /// Checks the signature, the network, and every signature and proof the transaction carries.
     pub fn verify(sealed: &Sealed, network: &NetworkId) -> Result<Self, TransactionError> {
         let (transaction, payload, _) = sealed.verify::<Transaction>()?.on(network)?.into_parts();
-        let evidence = evidence::check(&transaction)?;
+        let carried = carried::check(&transaction)?;
         Ok(Self {
             id: TransactionId::of(&payload),
             transaction,
-            evidence,
+            carried,
             payload_len: payload.len(),
             bytes: sealed.encode(),
         })
@@ -153,8 +153,8 @@ impl VerifiedTransaction {
     }
 
     /// What was checked beside its own signature.
-    pub fn evidence(&self) -> &Evidence {
-        &self.evidence
+    pub fn carried(&self) -> &Carried {
+        &self.carried
     }
 
     /// The envelope's bytes, as a block carries them.

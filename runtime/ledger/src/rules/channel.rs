@@ -6,8 +6,8 @@
 
 use super::Rejection;
 use super::draft::Draft;
-use super::record::{Channel, Key, Window};
-use crate::id::{ChannelId, PublicKey, SessionId};
+use super::record::{Channel, Key, SessionKey, Window};
+use crate::id::{ChannelId, PublicKey};
 use crate::session::Session;
 use crate::transaction::{CloseChannel, OpenChannel, Part, Redeem, Signer, TopUp};
 use crate::units::{Sequence, Tal};
@@ -138,7 +138,8 @@ pub(super) fn redeem(
     let short = Rejection::Escrow { wanted: payment, escrow: channel.escrow };
     channel.escrow = channel.escrow.checked_sub(payment).ok_or(short)?;
     if let Signer::Session(id, session) = signer {
-        spend(draft, id, session, payment)?;
+        let key = SessionKey { channel: voucher.channel, session: *id };
+        spend(draft, &key, session, payment)?;
     }
     channel.redeemed = channel.redeemed.checked_add(payment).ok_or(Rejection::Overflow)?;
     channel.used = channel.used.moved(voucher.settled.0.saturating_sub(channel.settled.0));
@@ -164,20 +165,20 @@ fn pay_parts(
     parts.iter().try_for_each(|part| draft.pay(host, &part.function, part.royalty, part.amount))
 }
 
-/// Counts what a session spends; what it signed counts until its grant expires.
+/// Counts what a session spends of a channel; what it signed counts until its grant expires.
 pub(super) fn spend(
     draft: &mut Draft<'_>,
-    id: &SessionId,
+    key: &SessionKey,
     session: &Session,
     amount: Tal,
 ) -> Result<(), Rejection> {
     if draft.network.slot_start(draft.place.slot) >= session.expires {
         return Err(Rejection::SessionExpired);
     }
-    let mut record = draft.get_session(id).unwrap_or_default();
+    let mut record = draft.get_session(key).unwrap_or_default();
     let over = Rejection::SessionTotal { total: session.total, spent: record.spent };
     let spent = record.spent.checked_add(amount).filter(|spent| *spent <= session.total);
     record.spent = spent.ok_or(over)?;
-    draft.put_session(id, record);
+    draft.put_session(key, record);
     Ok(())
 }

@@ -9,9 +9,9 @@
 use super::Rejection;
 use super::channel::{own, spend};
 use super::draft::Draft;
-use super::record::{Channel, Claim, ClaimedBill, FraudKey, Key};
+use super::record::{Channel, Claim, ClaimedBill, FraudKey, Key, SessionKey};
 use crate::codec::List;
-use crate::id::{ReceiptId, TransactionId};
+use crate::id::{ChannelId, ReceiptId, TransactionId};
 use crate::transaction::{Answer, Bills, Challenge, ProvenBill, RedeemBatch};
 use crate::units::{Sequence, Tal};
 
@@ -27,7 +27,7 @@ pub(super) fn redeem_batch(
     let mut claimed = Vec::with_capacity(bills.items().len());
     let mut sum = Tal::ZERO;
     for bill in bills.items() {
-        claimed.push(take(draft, &mut channel, bills, bill)?);
+        claimed.push(take(draft, (&action.channel, &mut channel), bills, bill)?);
         sum = sum.checked_add(bill.amount).ok_or(Rejection::Overflow)?;
     }
     if sum == Tal::ZERO {
@@ -58,7 +58,7 @@ pub(super) fn redeem_batch(
 /// Takes one bill into a claim: marks its sequence and counts its session.
 fn take(
     draft: &mut Draft<'_>,
-    channel: &mut Channel,
+    (id, channel): (&ChannelId, &mut Channel),
     bills: &Bills,
     bill: &ProvenBill,
 ) -> Result<ClaimedBill, Rejection> {
@@ -75,8 +75,9 @@ fn take(
     }
     channel.used.set(place);
     let grant = bill.grant.and_then(|at| bills.grants().get(at));
-    if let Some((id, session)) = grant {
-        spend(draft, id, session, bill.amount)?;
+    if let Some((session_id, session)) = grant {
+        let key = SessionKey { channel: *id, session: *session_id };
+        spend(draft, &key, session, bill.amount)?;
     }
     Ok(ClaimedBill {
         function: bill.function,
@@ -175,11 +176,12 @@ pub(super) fn settle(draft: &mut Draft<'_>, id: &TransactionId) -> Result<(), Re
 
 /// Undoes a void bill: into the channel, or to the payer where the channel is gone.
 fn give_back(draft: &mut Draft<'_>, claim: &Claim, bill: &ClaimedBill) -> Result<(), Rejection> {
-    if let Some(id) = &bill.grant
-        && let Some(mut session) = draft.get_session(id)
+    let key = bill.grant.map(|session| SessionKey { channel: claim.channel, session });
+    if let Some(key) = key
+        && let Some(mut session) = draft.get_session(&key)
     {
         session.spent = session.spent.saturating_sub(bill.amount);
-        draft.put_session(id, session);
+        draft.put_session(&key, session);
     }
     let Some(mut channel) = draft.get_channel(&claim.channel) else {
         return draft.credit(&claim.payer, bill.amount);

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use super::record::{
     Account, AnchorRecord, Channel, Claim, FraudKey, FraudRecord, FunctionRecord, GrantKey,
-    GrantRecord, Key, NameRecord, NamespaceRecord, OfferRecord, Record, SessionRecord, StakeRecord,
-    Totals,
+    GrantRecord, Key, NameRecord, NamespaceRecord, OfferRecord, Record, SessionKey, SessionRecord,
+    StakeRecord, Totals,
 };
 use super::tree::Tree;
 use super::{Place, Rejection};
-use crate::id::{ChannelId, Digest, FunctionId, PublicKey, SessionId, TransactionId};
+use crate::id::{ChannelId, Digest, FunctionId, PublicKey, TransactionId};
 use crate::message::{FunctionName, Namespace};
 use crate::params::Network;
 use crate::transaction::Resource;
@@ -74,7 +74,7 @@ records! {
     get_offer put_offer Offer(host: PublicKey) OfferRecord, Key::Offer(*host), Box::new, |record: &OfferRecord| boxed(record);
     get_channel put_channel Channel(id: ChannelId) Channel, Key::Channel(*id), Box::new, |record: &Channel| *record;
     get_claim put_claim Claim(id: TransactionId) Claim, Key::Claim(*id), Box::new, |record: &Claim| boxed(record);
-    get_session put_session Session(id: SessionId) SessionRecord, Key::Session(*id), |record| record, |record: &SessionRecord| *record;
+    get_session put_session Session(key: SessionKey) SessionRecord, Key::Session(*key), |record| record, |record: &SessionRecord| *record;
     get_stake put_stake Stake(key: PublicKey) StakeRecord, Key::Stake(*key), |record| record, |record: &StakeRecord| *record;
     get_anchor put_anchor Anchor(host: PublicKey) AnchorRecord, Key::Anchor(*host), Box::new, |record: &AnchorRecord| *record;
     get_fraud put_fraud Fraud(key: FraudKey) FraudRecord, Key::Fraud(*key), Box::new, |record: &FraudRecord| *record;

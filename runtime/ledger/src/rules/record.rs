@@ -46,8 +46,8 @@ choice! {
         "channel" => Channel(ChannelId),
         /// The bills of a redeem by batch.
         "claim" => Claim(TransactionId),
-        /// What a session has spent.
-        "session" => Session(SessionId),
+        /// What a session has spent of a channel.
+        "session" => Session(SessionKey),
         /// A stake.
         "stake" => Stake(PublicKey),
         /// A host's last anchor.
@@ -65,6 +65,17 @@ record! {
         "key" => pub key: PublicKey,
         /// What.
         "name" => pub name: FunctionName,
+    }
+}
+
+record! {
+    /// A session and a channel it spends from.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub struct SessionKey {
+        /// The channel.
+        "chan" => pub channel: ChannelId,
+        /// The grant.
+        "session" => pub session: SessionId,
     }
 }
 
@@ -101,7 +112,7 @@ choice! {
         "channel" => Channel(Box<Channel>),
         /// The bills of a redeem by batch.
         "claim" => Claim(Box<Claim>),
-        /// What a session has spent.
+        /// What a session has spent of a channel.
         "session" => Session(SessionRecord),
         /// A stake.
         "stake" => Stake(StakeRecord),
@@ -295,10 +306,10 @@ record! {
 }
 
 record! {
-    /// What a session has spent.
+    /// What a session has spent of a channel.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct SessionRecord {
-        /// In sum, over all channels.
+        /// In sum.
         "spent" => pub spent: Tal,
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::draft::Draft;
 use super::record::{
     Account, AnchorRecord, Channel, Claim, FraudKey, FraudRecord, FunctionRecord, GrantKey,
-    GrantRecord, Key, NameRecord, NamespaceRecord, OfferRecord, Record, SessionRecord, StakeRecord,
-    Totals,
+    GrantRecord, Key, NameRecord, NamespaceRecord, OfferRecord, Record, SessionKey, SessionRecord,
+    StakeRecord, Totals,
 };
 use super::tree::{Tree, TreePath};
 use super::{Rejection, account, channel, claim, penalty, registry};
-use crate::id::{BlockId, ChannelId, Digest, FunctionId, PublicKey, SessionId, TransactionId};
+use crate::id::{BlockId, ChannelId, Digest, FunctionId, PublicKey, TransactionId};
 use crate::message::{FunctionName, Namespace};
 use crate::params::Network;
-use crate::transaction::{Action, Evidence, Lock, VerifiedTransaction};
+use crate::transaction::{Action, Carried, Lock, VerifiedTransaction};
 use crate::units::{Height, Nonce, Slot, Tal};
 
 /// Where a transaction stands.
@@ -88,8 +88,8 @@ getters! {
     channel(id: ChannelId) Channel Channel, Key::Channel(*id);
     /// The bills of a redeem by batch, until they are settled.
     claim(id: TransactionId) Claim Claim, Key::Claim(*id);
-    /// What a session has spent.
-    session(id: SessionId) Session SessionRecord, Key::Session(*id);
+    /// What a session has spent of a channel.
+    session(key: SessionKey) Session SessionRecord, Key::Session(*key);
     /// A stake.
     stake(key: PublicKey) Stake StakeRecord, Key::Stake(*key);
     /// A host's last anchor.
@@ -268,7 +268,7 @@ fn admit(draft: &mut Draft<'_>, transaction: &VerifiedTransaction) -> Result<(),
 
 /// What the action does.
 fn act(draft: &mut Draft<'_>, transaction: &VerifiedTransaction) -> Result<(), Rejection> {
-    match (transaction.action(), transaction.evidence()) {
+    match (transaction.action(), transaction.carried()) {
         (Action::Transfer(action), _) => account::transfer(draft, action),
         (Action::RegisterFunction(action), _) => registry::register_function(draft, action),
         (Action::UpdateFunction(action), _) => registry::update_function(draft, action),
@@ -286,20 +286,18 @@ fn act(draft: &mut Draft<'_>, transaction: &VerifiedTransaction) -> Result<(), R
             Lock::Stake(owner) => account::settle(draft, owner),
             Lock::Channel(id) => channel::settle(draft, id),
         },
-        (Action::Redeem(action), Evidence::Voucher(voucher, signer)) => {
+        (Action::Redeem(action), Carried::Voucher(voucher, signer)) => {
             channel::redeem(draft, action, voucher, signer)
         }
-        (Action::RedeemBatch(action), Evidence::Bills(bills)) => {
+        (Action::RedeemBatch(action), Carried::Bills(bills)) => {
             claim::redeem_batch(draft, action, bills)
         }
         (Action::Challenge(action), _) => claim::challenge(draft, action),
-        (Action::Answer(action), Evidence::Answer(receipt)) => {
-            claim::answer(draft, action, receipt)
-        }
+        (Action::Answer(action), Carried::Answer(receipt)) => claim::answer(draft, action, receipt),
         (Action::Stake(action), _) => account::stake(draft, action),
         (Action::Unstake(action), _) => account::unstake(draft, action),
-        (Action::ReportFraud(_), Evidence::Fraud(fraud)) => penalty::report(draft, fraud),
-        // An action without the evidence that belongs to it: verification makes none.
+        (Action::ReportFraud(_), Carried::Fraud(fraud)) => penalty::report(draft, fraud),
+        // An action without what belongs to it: verification makes none.
         (
             action @ (Action::Redeem(_)
             | Action::RedeemBatch(_)

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use super::{Action, Evidence, Resource, VerifiedTransaction};
+use super::{Action, Carried, Resource, VerifiedTransaction};
 use crate::id::{ChannelId, PublicKey, TransactionId};
 use crate::units::Nonce;
 
@@ -23,9 +23,9 @@ pub struct OrderError(
 impl VerifiedTransaction {
     /// The resource it is about; none for those that are refused for now.
     pub fn resource(&self) -> Option<Resource> {
-        match self.evidence() {
-            Evidence::Voucher(voucher, _) => Some(Resource::Channel(voucher.channel)),
-            Evidence::Fraud(fraud) => Some(Resource::Fraud(fraud.host, fraud.channel)),
+        match self.carried() {
+            Carried::Voucher(voucher, _) => Some(Resource::Channel(voucher.channel)),
+            Carried::Fraud(fraud) => Some(Resource::Fraud(fraud.host, fraud.channel)),
             _ => self.action().resource(self.sender()),
         }
     }

@@ -389,7 +389,7 @@ fn records() -> Vec<(&'static str, Key, Record)> {
         ("record-claim", Key::Claim(last), Record::Claim(Box::new(claim))),
         (
             "record-session",
-            Key::Session(session().id()),
+            Key::Session(SessionKey { channel: channel(), session: session().id() }),
             Record::Session(SessionRecord { spent: Tal(18_649) }),
         ),
         ("record-stake", Key::Stake(host), Record::Stake(stake)),

@@ -1,6 +1,6 @@
 //! Each action does what it says.
 
-use talea_ledger::rules::record::{FraudKey, GrantKey};
+use talea_ledger::rules::record::{FraudKey, GrantKey, SessionKey};
 use talea_ledger::sign::seal_document;
 use talea_ledger::transaction::*;
 use talea_ledger::*;
@@ -248,13 +248,18 @@ fn a_session_key_spends_within_its_grant() {
         redeem(&session_key(), &voucher, &[(0, amount)], Some(sealed.clone()))
     };
     world.send(&host(), with(600, 6, 600)).unwrap();
-    assert_eq!(world.state.session(&session.id()).unwrap().spent, Tal(600));
+    let key = SessionKey { channel, session: session.id() };
+    assert_eq!(world.state.session(&key).unwrap().spent, Tal(600));
     assert_eq!(world.send(&host(), with(1001, 7, 401)), Err("session-total"));
     // Its runs count towards the same sum.
     let call = world.call(&session_key(), channel, 7);
     let action = redeem_batch(channel, &[call], vec![sealed.clone()]);
     world.send(&host(), Action::RedeemBatch(Box::new(action))).unwrap();
-    assert_eq!(world.state.session(&session.id()).unwrap().spent, Tal(700));
+    assert_eq!(world.state.session(&key).unwrap().spent, Tal(700));
+    // Another channel has its own count.
+    let other = world.open(10_000, 0);
+    let voucher = world.voucher(other, 900, 1);
+    world.send(&host(), redeem(&session_key(), &voucher, &[(0, 900)], Some(sealed))).unwrap();
 }
 
 #[test]

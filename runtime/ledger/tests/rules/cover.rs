@@ -73,7 +73,7 @@ fn a_run_within_its_channel_is_covered() {
 #[test]
 fn every_refusal_has_its_code() {
     type Change = fn(&mut Case);
-    let table: [(&str, Change); 28] = [
+    let table: [(&str, Change); 29] = [
         ("wrong-network", |case| case.run.network = NetworkId::DEVELOPMENT),
         ("unpaid", |case| case.run.payment = None),
         ("wrong-channel", |case| case.pay().channel = ChannelId::new([1; 32])),
@@ -88,6 +88,10 @@ fn every_refusal_has_its_code() {
         ("sequence-window", |case| case.standing.settled = Sequence(5)),
         ("sequence-window", |case| case.pay().sequence = Sequence(1025)),
         ("sequence-window", |case| case.pay().sequence = Sequence(u64::MAX)),
+        ("sequence-window", |case| {
+            case.pay().sequence = Sequence(u64::MAX);
+            case.standing.settled = Sequence(u64::MAX);
+        }),
         ("price-low", |case| case.terms.price.per_call = Tal(101)),
         ("price-low", |case| case.terms.price.rate = 1),
         ("cap-low", |case| case.pay().cap = Tal(99)),

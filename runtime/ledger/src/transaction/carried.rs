@@ -22,7 +22,7 @@ use super::{
 
 /// What was found to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Evidence {
+pub enum Carried {
     /// The action carries nothing.
     None,
     /// A voucher and who signed it.
@@ -73,7 +73,7 @@ pub struct ProvenBill {
 
 /// Why what a transaction carries does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EvidenceError {
+pub enum CarriedError {
     /// A signature or proof.
     #[error("{part}: {source}")]
     Verify {
@@ -126,14 +126,14 @@ pub enum EvidenceError {
     NoFraud,
 }
 
-impl EvidenceError {
+impl CarriedError {
     /// The stable text for callers.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Verify { source: VerifyError::Signature(_), .. } => "bad-signature",
             Self::Verify { source: VerifyError::Network { .. }, .. } => "wrong-network",
             Self::Verify { source: VerifyError::Proof(_), .. } => "bad-proof",
-            Self::Verify { .. } | Self::Malformed { .. } => "malformed-evidence",
+            Self::Verify { .. } | Self::Malformed { .. } => "malformed-part",
             Self::Session(_) => "session-scope",
             Self::BillOrder => "bill-order",
             Self::BatchMissing(_) => "bad-proof",
@@ -148,7 +148,7 @@ impl EvidenceError {
 }
 
 /// Checks everything that an action carries.
-pub(super) fn check(transaction: &Transaction) -> Result<Evidence, EvidenceError> {
+pub(super) fn check(transaction: &Transaction) -> Result<Carried, CarriedError> {
     let network = &transaction.network;
     match &transaction.action {
         Action::Redeem(action) => voucher(action, &transaction.sender, network),
@@ -157,21 +157,21 @@ pub(super) fn check(transaction: &Transaction) -> Result<Evidence, EvidenceError
         Action::ReportFraud(action) => {
             let first = proven("first receipt", &action.first, network)?;
             let second = proven("second receipt", &action.second, network)?;
-            fraud::check(&first, &second).map(Evidence::Fraud).ok_or(EvidenceError::NoFraud)
+            fraud::check(&first, &second).map(Carried::Fraud).ok_or(CarriedError::NoFraud)
         }
-        _ => Ok(Evidence::None),
+        _ => Ok(Carried::None),
     }
 }
 
-fn failed(part: &'static str) -> impl Fn(VerifyError) -> EvidenceError {
-    move |source| EvidenceError::Verify { part, source }
+fn failed(part: &'static str) -> impl Fn(VerifyError) -> CarriedError {
+    move |source| CarriedError::Verify { part, source }
 }
 
-fn malformed(part: &'static str) -> impl Fn(DecodeError) -> EvidenceError {
-    move |source| EvidenceError::Malformed { part, source }
+fn malformed(part: &'static str) -> impl Fn(DecodeError) -> CarriedError {
+    move |source| CarriedError::Malformed { part, source }
 }
 
-fn grant(sealed: &Sealed, network: &NetworkId) -> Result<(SessionId, Session), EvidenceError> {
+fn grant(sealed: &Sealed, network: &NetworkId) -> Result<(SessionId, Session), CarriedError> {
     let verified = sealed
         .verify::<Session>()
         .and_then(|session| session.on(network))
@@ -184,7 +184,7 @@ fn voucher(
     action: &Redeem,
     host: &PublicKey,
     network: &NetworkId,
-) -> Result<Evidence, EvidenceError> {
+) -> Result<Carried, CarriedError> {
     let verified = action
         .voucher
         .verify::<Voucher>()
@@ -195,25 +195,25 @@ fn voucher(
         Some(sealed) => {
             let (id, session) = grant(sealed, network)?;
             if session.key != *verified.signer() {
-                return Err(EvidenceError::Session("another key signed"));
+                return Err(CarriedError::Session("another key signed"));
             }
             if !session.has_host(host) {
-                return Err(EvidenceError::Session("not for this host"));
+                return Err(CarriedError::Session("not for this host"));
             }
             if !action.split.iter().all(|part| session.has_function(&part.function)) {
-                return Err(EvidenceError::Session("not for this function"));
+                return Err(CarriedError::Session("not for this function"));
             }
             Signer::Session(id, Box::new(session))
         }
     };
-    Ok(Evidence::Voucher(*verified.document(), signer))
+    Ok(Carried::Voucher(*verified.document(), signer))
 }
 
 fn bills(
     action: &RedeemBatch,
     host: &PublicKey,
     network: &NetworkId,
-) -> Result<Evidence, EvidenceError> {
+) -> Result<Carried, CarriedError> {
     let grants: Vec<(SessionId, Session)> =
         action.grants.iter().map(|sealed| grant(sealed, network)).collect::<Result<_, _>>()?;
     let batches: Vec<Verified<Batch>> = action
@@ -222,7 +222,7 @@ fn bills(
         .map(|sealed| {
             let batch = sealed.verify::<Batch>().and_then(|batch| batch.on(network));
             let batch = batch.map_err(failed("batch"))?;
-            if batch.signer() == host { Ok(batch) } else { Err(EvidenceError::Host) }
+            if batch.signer() == host { Ok(batch) } else { Err(CarriedError::Host) }
         })
         .collect::<Result<_, _>>()?;
     let mut items: Vec<ProvenBill> = Vec::with_capacity(action.bills.len());
@@ -230,19 +230,19 @@ fn bills(
     for listed in action.bills.iter() {
         let (bill, owed) = bill(listed, &action.channel, &batches, &grants, network)?;
         if items.last().is_some_and(|last| last.sequence >= bill.sequence) {
-            return Err(EvidenceError::BillOrder);
+            return Err(CarriedError::BillOrder);
         }
         intervals.push((owed.saturating_sub(bill.amount), owed));
         items.push(bill);
     }
     if items.is_empty() {
-        return Err(EvidenceError::BillOrder);
+        return Err(CarriedError::BillOrder);
     }
     intervals.sort_unstable();
     if intervals.windows(2).any(|pair| matches!(pair, [(_, end), (start, _)] if start < end)) {
-        return Err(EvidenceError::Overlap);
+        return Err(CarriedError::Overlap);
     }
-    Ok(Evidence::Bills(Bills { items, grants }))
+    Ok(Carried::Bills(Bills { items, grants }))
 }
 
 /// Checks one bill: signatures, proof, that run and receipt agree, that the session covers it.
@@ -252,24 +252,24 @@ fn bill(
     batches: &[Verified<Batch>],
     grants: &[(SessionId, Session)],
     network: &NetworkId,
-) -> Result<(ProvenBill, Tal), EvidenceError> {
+) -> Result<(ProvenBill, Tal), CarriedError> {
     let run = listed.run.verify::<Run>().and_then(|run| run.on(network)).map_err(failed("run"))?;
     let signer = *run.signer();
     let Some(payment) = run.document().payment.as_ref().filter(|pay| pay.channel == *channel)
     else {
-        return Err(EvidenceError::Channel);
+        return Err(CarriedError::Channel);
     };
     let sequence = payment.sequence;
-    let batch = batches.get(listed.batch as usize).ok_or(EvidenceError::BatchMissing(sequence))?;
+    let batch = batches.get(listed.batch as usize).ok_or(CarriedError::BatchMissing(sequence))?;
     let receipt = batch::verify_in(&listed.receipt, listed.index, &listed.path, batch)
         .map_err(failed("receipt"))?;
     let said = receipt.document();
     if let Some(difference) = audit::against_run(said, run.document()) {
-        return Err(EvidenceError::Differs { sequence, field: difference.field });
+        return Err(CarriedError::Differs { sequence, field: difference.field });
     }
-    let paid = said.payment.as_ref().ok_or(EvidenceError::Channel)?;
+    let paid = said.payment.as_ref().ok_or(CarriedError::Channel)?;
     if paid.payer != signer {
-        return Err(EvidenceError::Differs { sequence, field: audit::Field::Payment });
+        return Err(CarriedError::Differs { sequence, field: audit::Field::Payment });
     }
     let grant = grants.iter().position(|(_, session)| session.key == signer);
     if let Some((_, session)) = grant.and_then(|at| grants.get(at)) {
@@ -293,33 +293,33 @@ fn within(
     host: &PublicKey,
     function: &FunctionId,
     expires: UnixNanos,
-) -> Result<(), EvidenceError> {
+) -> Result<(), CarriedError> {
     if !session.has_host(host) {
-        return Err(EvidenceError::Session("not for this host"));
+        return Err(CarriedError::Session("not for this host"));
     }
     if !session.has_function(function) {
-        return Err(EvidenceError::Session("not for this function"));
+        return Err(CarriedError::Session("not for this function"));
     }
     if expires > session.expires {
-        return Err(EvidenceError::Session("the run outlives it"));
+        return Err(CarriedError::Session("the run outlives it"));
     }
     Ok(())
 }
 
-fn answer(action: &Answer) -> Result<Evidence, EvidenceError> {
+fn answer(action: &Answer) -> Result<Carried, CarriedError> {
     let receipt = Receipt::decode(&action.receipt).map_err(malformed("receipt"))?;
     let input = Input::decode(&action.input).map_err(malformed("input"))?;
     if InputId::of(&action.input) != receipt.input || input.body_len != receipt.input_len {
-        return Err(EvidenceError::Answer("the input"));
+        return Err(CarriedError::Answer("the input"));
     }
     match &action.body {
         Some(body) if BodyId::of(body) != input.body || body.len() as u64 != input.body_len => {
-            Err(EvidenceError::Answer("the body"))
+            Err(CarriedError::Answer("the body"))
         }
         None if input.body_len <= ANSWER_BODY_MAX as u64 => {
-            Err(EvidenceError::Answer("a missing body"))
+            Err(CarriedError::Answer("a missing body"))
         }
-        _ => Ok(Evidence::Answer(ReceiptId::of(&action.receipt))),
+        _ => Ok(Carried::Answer(ReceiptId::of(&action.receipt))),
     }
 }
 
@@ -327,7 +327,7 @@ fn proven(
     part: &'static str,
     proven: &ProvenReceipt,
     network: &NetworkId,
-) -> Result<Receipt, EvidenceError> {
+) -> Result<Receipt, CarriedError> {
     batch::verify_receipt(&proven.receipt, &proven.proof)
         .and_then(|receipt| receipt.on(network))
         .map(|receipt| receipt.into_parts().0)
