@@ -8,6 +8,7 @@ mod chain;
 mod golden;
 mod ids;
 mod mutation;
+mod orders;
 mod price;
 mod proof;
 mod roundtrip;

@@ -12,7 +12,7 @@ use talea_ledger::sign::seal_document;
 use talea_ledger::*;
 
 /// Numbers of every length on the wire, not only large ones.
-fn number() -> impl Strategy<Value = u64> {
+pub(crate) fn number() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64_u32).prop_map(|(bits, shift)| bits >> shift)
 }
 
@@ -20,23 +20,23 @@ fn narrow() -> impl Strategy<Value = u32> {
     (any::<u32>(), 0..32_u32).prop_map(|(bits, shift)| bits >> shift)
 }
 
-fn digest() -> impl Strategy<Value = Digest> {
+pub(crate) fn digest() -> impl Strategy<Value = Digest> {
     any::<[u8; 32]>().prop_map(Digest::new)
 }
 
-fn network() -> impl Strategy<Value = NetworkId> {
+pub(crate) fn network() -> impl Strategy<Value = NetworkId> {
     any::<[u8; 32]>().prop_map(NetworkId::new)
 }
 
-fn channel() -> impl Strategy<Value = ChannelId> {
+pub(crate) fn channel() -> impl Strategy<Value = ChannelId> {
     any::<[u8; 32]>().prop_map(ChannelId::new)
 }
 
-fn secret() -> impl Strategy<Value = SecretKey> {
+pub(crate) fn secret() -> impl Strategy<Value = SecretKey> {
     any::<[u8; 32]>().prop_map(|bytes| SecretKey::from_bytes(&bytes))
 }
 
-fn key() -> impl Strategy<Value = PublicKey> {
+pub(crate) fn key() -> impl Strategy<Value = PublicKey> {
     secret().prop_map(|key| key.public())
 }
 
@@ -107,7 +107,7 @@ fn payment() -> impl Strategy<Value = Payment> {
     )
 }
 
-fn run() -> impl Strategy<Value = Run> {
+pub(crate) fn run() -> impl Strategy<Value = Run> {
     let names = (digest(), digest(), digest(), network());
     let numbers = (number(), number(), number(), narrow(), number(), number());
     (names, numbers, any::<bool>(), any::<[u8; 32]>(), price(), option::of(payment())).prop_map(
@@ -143,7 +143,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-fn receipt() -> impl Strategy<Value = Receipt> {
+pub(crate) fn receipt() -> impl Strategy<Value = Receipt> {
     let paid =
         (number(), channel(), number(), key()).prop_map(|(sequence, channel, owed, payer)| {
             ReceiptPayment { sequence: Sequence(sequence), channel, owed: Tal(owed), payer }
@@ -196,7 +196,7 @@ fn batch() -> impl Strategy<Value = Batch> {
     )
 }
 
-fn proof() -> impl Strategy<Value = Proof> {
+pub(crate) fn proof() -> impl Strategy<Value = Proof> {
     let path = vec(digest(), 0..=PATH_LEN_MAX);
     (0..LEAVES_MAX, path, batch(), secret()).prop_map(|(index, path, batch, secret)| Proof {
         path: path.try_into().unwrap(),
@@ -273,7 +273,7 @@ fn request() -> impl Strategy<Value = Request> {
     )
 }
 
-fn check<T: Document + PartialEq + std::fmt::Debug>(document: &T) {
+pub(crate) fn check<T: Document + PartialEq + std::fmt::Debug>(document: &T) {
     let bytes = document.encode();
     assert!(bytes.len() <= <T as Document>::LEN_MAX);
     assert_eq!(T::decode(&bytes).as_ref(), Ok(document));
