@@ -150,13 +150,16 @@ pub(super) fn redeem(
     pay_parts(draft, &channel.host, &action.split, payment)
 }
 
-/// Pays the parts of a payment, which must add up to it.
+/// Pays the parts of a payment, which must add up to it, none of them empty.
 fn pay_parts(
     draft: &mut Draft<'_>,
     host: &PublicKey,
     parts: &[Part],
     payment: Tal,
 ) -> Result<(), Rejection> {
+    if parts.iter().any(|part| part.amount == Tal::ZERO) {
+        return Err(Rejection::Zero);
+    }
     let sum = parts.iter().try_fold(Tal::ZERO, |sum, part| sum.checked_add(part.amount));
     let found = sum.ok_or(Rejection::Overflow)?;
     if found != payment {

@@ -98,6 +98,9 @@ pub enum CarriedError {
     /// No bills, or bills that are not in order of their sequences.
     #[error("bills stand in ascending order of their sequences, each once, at least one")]
     BillOrder,
+    /// A batch or grant that no bill needs.
+    #[error("a {0} that no bill needs")]
+    Unused(&'static str),
     /// A bill names a batch that is not there.
     #[error("bill {0} lies in no batch of the transaction")]
     BatchMissing(Sequence),
@@ -136,6 +139,7 @@ impl CarriedError {
             Self::Verify { .. } | Self::Malformed { .. } => "malformed-part",
             Self::Session(_) => "session-scope",
             Self::BillOrder => "bill-order",
+            Self::Unused(_) => "unused-part",
             Self::BatchMissing(_) => "bad-proof",
             Self::Differs { .. } => "receipt-differs",
             Self::Channel => "wrong-channel",
@@ -237,6 +241,13 @@ fn bills(
     }
     if items.is_empty() {
         return Err(CarriedError::BillOrder);
+    }
+    let is_needed = |at: usize| action.bills.iter().any(|bill| bill.batch as usize == at);
+    if !(0..batches.len()).all(is_needed) {
+        return Err(CarriedError::Unused("batch"));
+    }
+    if !(0..grants.len()).all(|at| items.iter().any(|bill| bill.grant == Some(at))) {
+        return Err(CarriedError::Unused("grant"));
     }
     intervals.sort_unstable();
     if intervals.windows(2).any(|pair| matches!(pair, [(_, end), (start, _)] if start < end)) {

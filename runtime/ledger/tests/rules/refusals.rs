@@ -156,7 +156,7 @@ fn redeems() {
     let root = world.state.root();
     let elsewhere = ChannelId::new([8; 32]);
     type Case<'a> = (&'a str, Voucher, &'a [(u32, u64)]);
-    let vouchers: [Case<'_>; 9] = [
+    let vouchers: [Case<'_>; 10] = [
         ("voucher-backwards", world.voucher(channel, 399, 10), &[]),
         ("voucher-backwards", world.voucher(channel, 500, 9), &[(0, 100)]),
         ("nothing-owed", world.voucher(channel, 400, 10), &[]),
@@ -164,6 +164,7 @@ fn redeems() {
         ("escrow", world.voucher(channel, u64::MAX, 10), &[(0, u64::MAX - 400)]),
         ("split", world.voucher(channel, 500, 10), &[(0, 99)]),
         ("split", world.voucher(channel, 500, 10), &[(0, 100), (0, 1)]),
+        ("zero", world.voucher(channel, 500, 10), &[(0, 100), (0, 0)]),
         ("overflow", world.voucher(channel, 500, 10), &[(0, u64::MAX), (0, 1)]),
         ("unknown", world.voucher(elsewhere, 500, 10), &[(0, 100)]),
     ];
@@ -217,12 +218,12 @@ fn sessions() {
         let grant = seal_document(&granter, &session);
         let by_voucher = redeem(&session_key(), &voucher, &[(0, 100)], Some(grant.clone()));
         assert_eq!(world.send(&host(), by_voucher), Err(code), "voucher");
-        // The same session under a run. Where another key signed, the grant is not used at all.
+        // The same session under a run. Where another key signed, nothing uses the grant.
         let call = world.call(&session_key(), channel, 1);
         let action = redeem_batch(channel, &[call], vec![grant]);
         let by_run = Action::RedeemBatch(Box::new(action));
         let code = match code {
-            "session-scope" if session.key != session_key().public() => "wrong-payer",
+            "session-scope" if session.key != session_key().public() => "unused-part",
             // A run that outlives its grant is out of its scope before the time is asked.
             "session-expired" => "session-scope",
             code => code,
@@ -282,6 +283,11 @@ fn batches() {
     assert_eq!(
         send(&mut world, RedeemBatch { channel: poor, ..whole.clone() }),
         Err("wrong-channel")
+    );
+    let twice = [whole.batches[0].clone(), whole.batches[0].clone()].to_vec().try_into().unwrap();
+    assert_eq!(
+        send(&mut world, RedeemBatch { batches: twice, ..whole.clone() }),
+        Err("unused-part")
     );
     // A bill above what the run's price gives, and another sender's receipts.
     let high = Receipt { bill: Tal(101), ..calls[0].receipt(200) };
