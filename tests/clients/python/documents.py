@@ -1,7 +1,7 @@
 """Documents, from DOCUMENTS.md, "Encoding" and "Types": strict bytes in, plain values out.
 
 A decoded document is a dict with the names of the CDDL; numbers are int, links are `Link`. What does not
-follow the page to the letter is `Refused`. Absent: encoding: a verifier never makes a document.
+follow the page to the letter is `Refused`. The types of the ledger are in `ledger.py`.
 """
 
 import base64
@@ -125,6 +125,30 @@ def whole(data):
     return item
 
 
+def encode(value):
+    """The bytes of a value: what a record of the state or its key is hashed as."""
+    if isinstance(value, Link):
+        cid = bytes([0, 1, value.codec, 0x12, 0x20]) + value.digest
+        return head_of(6, 42) + head_of(2, len(cid)) + cid
+    if isinstance(value, int):
+        return head_of(0, value)
+    if isinstance(value, bytes):
+        return head_of(2, len(value)) + value
+    if isinstance(value, str):
+        return head_of(3, len(value)) + value.encode("ascii")
+    if isinstance(value, (list, tuple)):
+        return head_of(4, len(value)) + b"".join(map(encode, value))
+    fields = sorted(value.items(), key=lambda field: (len(field[0]), field[0]))
+    return head_of(5, len(fields)) + b"".join(encode(part) for field in fields for part in field)
+
+
+def head_of(major, value):
+    if value < 24:
+        return bytes([major << 5 | value])
+    size = next(size for size in (1, 2, 4, 8) if value < 1 << 8 * size)
+    return bytes([major << 5 | 24 + size.bit_length() - 1]) + value.to_bytes(size, "big")
+
+
 # --- Shapes: each takes a value and gives it back, or refuses it ------------------------------------
 
 
@@ -168,7 +192,7 @@ def link(codec):
     return shape
 
 
-def items(shape_of_one, most, least=0):
+def array_of(shape_of_one, most, least=0):
     def shape(value):
         if type(value) is not list or not least <= len(value) <= most:
             raise Refused(f"{value!r} is no array of {least} to {most}")
@@ -186,6 +210,18 @@ def record(**shapes):
         if type(value) is not dict or value.keys() - known.keys() or needed - value.keys():
             raise Refused(f"a map with other keys than {sorted(known)}")
         return {name: known[name](field) for name, field in value.items()}
+
+    return shape
+
+
+def one_of(**shapes):
+    """A map with exactly one key, which says which."""
+
+    def shape(value):
+        if type(value) is not dict or len(value) != 1 or not value.keys() <= shapes.keys():
+            raise Refused(f"not one of {sorted(shapes)}")
+        ((which, content),) = value.items()
+        return {which: shapes[which](content)}
 
     return shape
 
@@ -226,7 +262,7 @@ def argument(value):
 
 
 def outcome(value):
-    kind, code = items(uint(), 2, 2)(value)
+    kind, code = array_of(uint(), 2, 2)(value)
     most = {0: 0, 1: 2**32 - 1, 2: 8, 3: 0, 4: 4}.get(kind)
     least = 0 if kind in (0, 3) else 1
     if most is None or not least <= code <= most:
@@ -241,12 +277,12 @@ header_value = text(r"|[!-~]|[!-~][\t -~]*[!-~]", 4096)
 
 
 def header(value):
-    name, content = items(lambda item: item, 2, 2)(value)
+    name, content = array_of(lambda item: item, 2, 2)(value)
     return (header_name(name), header_value(content))
 
 
 def headers(value):
-    found = items(header, 64)(value)
+    found = array_of(header, 64)(value)
     if sum(len(name) + len(content) for name, content in found) > 16_384:
         raise Refused("headers of more than 16,384 bytes")
     return found
@@ -254,13 +290,13 @@ def headers(value):
 
 LABEL = r"[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?"
 MIB_64 = 64 * 1024 * 1024
-number, digest, yesno = uint(), blob(exactly=32), uint(1)
+number, small, digest, yesno = uint(), uint(2**32 - 1), blob(exactly=32), uint(1)
 price = record(kib=number, call=number, rate=number)
-limits = record(log=number, mem=uint(2**32 - 1), out=number, fuel=number)
+limits = record(log=number, mem=small, out=number, fuel=number)
 
 message_in = record(
     len=number,
-    args=items(argument, 64),
+    args=array_of(argument, 64),
     body=link(RAW),
     path=text(r"|/[!-\"$->@-~]*", 4096),
     salt_opt=blob(exactly=16),
@@ -275,11 +311,11 @@ payment = record(
 )
 run = record(
     fn=link(RAW), **{"in": link(DOC)}, cgi=yesno, clk=number, inn=number, net=digest, pay_opt=payment,
-    prof=link(DOC), seed=digest, price=price, logmax=number, memmax=uint(2**32 - 1), outmax=number,
+    prof=link(DOC), seed=digest, price=price, logmax=number, memmax=small, outmax=number,
     fuelmax=number,
 )  # fmt: skip
 receipt = record(
-    at=number, by=key, fn=link(RAW), **{"in": link(DOC)}, inn=number, mem=uint(2**32 - 1), net=digest,
+    at=number, by=key, fn=link(RAW), **{"in": link(DOC)}, inn=number, mem=small, net=digest,
     out=link(DOC), pay_opt=record(seq=number, chan=digest, owed=number, payer=key), run=link(DOC),
     bill=number, fuel=number, outn=number, prof=link(DOC), hfuel=number, price=price, outcome=outcome,
 )  # fmt: skip
@@ -288,20 +324,32 @@ batch = record(
 )
 registration = record(
     at=number, fn=link(RAW), cgi=yesno, max=limits, net=digest, kind=text("command|handler", 7),
-    name_opt=text(f"{LABEL}/{LABEL}", 129), owner=key, headers=items(header_name, 64),
+    name_opt=text(f"{LABEL}/{LABEL}", 129), owner=key, headers=array_of(header_name, 64),
 )  # fmt: skip
 request = record(
     at=number, net=digest, body=link(RAW), path=text(r"/[!-\"$-~]*", 12_289), method=text(TOKEN, 32)
 )
 
-SIGNED = ("run", "receipt", "batch", "registration", "request")
+SIGNED = (
+    "run", "receipt", "batch", "registration", "request", "transaction", "voucher", "session", "block", "vote",
+)  # fmt: skip
 MEDIA_TYPES = {name: f"application/vnd.talea.{name}.v1+dag-cbor" for name in SIGNED}
-sealed = record(
-    p=blob(most=16_384),
-    s=items(record(g=blob(exactly=64), k=key), 1, 1),
+envelope = record(
+    p=blob(),
+    s=array_of(record(g=blob(exactly=64), k=key), 1, 1),
     t=text("|".join(re.escape(media) for media in MEDIA_TYPES.values()), 64),
 )
-proof = record(path=items(digest, 12), batch=sealed, index=uint(4095))
+
+
+def sealed(value):
+    value = envelope(value)
+    most = 61_440 if value["t"] == MEDIA_TYPES["transaction"] else 16_384
+    if len(value["p"]) > most:
+        raise Refused(f"a payload of {len(value['p'])} bytes in an envelope")
+    return value
+
+
+proof = record(path=array_of(digest, 12), batch=sealed, index=uint(4095))
 bundle = record(
     fn_opt=blob(most=MIB_64), **{"in_opt": blob()}, out_opt=blob(), run=either(blob(), sealed), proof=proof,
     inbody_opt=blob(most=MIB_64), outbody_opt=blob(most=MIB_64), receipt=blob(),

@@ -4,6 +4,7 @@ Invariants: keys and R are canonical, on the curve and not of small order; S is 
 S B - h A = R holds without the cofactor. Absent: signing, and constant time: nothing here is secret.
 """
 
+import functools
 import hashlib
 
 P = 2**255 - 19
@@ -72,6 +73,8 @@ def decoded(data):
 BASE = decoded((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
 
 
+# The same keys and signatures come again and again, and these functions know nothing but their arguments.
+@functools.lru_cache(4096)
 def check_key(data):
     """What a decoder refuses of a key. That it is a point shows at its first signature."""
     point = decoded(data)
@@ -79,6 +82,7 @@ def check_key(data):
         raise NotAKey("it is of small order")
 
 
+@functools.lru_cache(4096)
 def holds(key, message, signature):
     """Whether `signature`, 64 bytes, is `key`'s, 32 bytes, over `message`."""
     try:
