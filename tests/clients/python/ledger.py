@@ -72,7 +72,7 @@ block_whole = record(body=array_of(blob(), 4096), head=sealed)
 
 key_of_record = one_of(
     totals=uint(0), account=key, function=link(RAW), namespace=namespace, name=name,
-    grant=record(key=key, name=name), offer=key, channel=digest, claim=digest, session=link(DOC), stake=key,
+    grant=record(key=key, name=name), offer=key, channel=digest, claim=digest, session=record(chan=digest, session=link(DOC)), stake=key,
     anchor=key, fraud=record(chan=digest, host=key),
 )  # fmt: skip
 claimed = record(
