@@ -23,7 +23,7 @@ mod vote;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use finality_grandpa::voter_set::VoterSet;
 
@@ -36,6 +36,10 @@ use crate::params::AUTHORITIES_MAX;
 use crate::sign::{self, Domain, Sealed, VerifyError};
 use crate::units::{Nanos, UnixNanos};
 use round::{Cast, Imported, Round, Voter};
+
+/// Times that a message takes, after which a round that could end waits no more for the round before it: twice as
+/// long as a round takes.
+const PATIENCE: u64 = 8;
 
 /// Who signs for this node. The key itself stays with whoever keeps keys.
 pub trait Signer {
@@ -112,6 +116,22 @@ pub enum VoteError {
     },
 }
 
+impl VoteError {
+    /// The stable text for callers.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Verify(VerifyError::Signature(_)) => "bad-signature",
+            Self::Verify(VerifyError::Network { .. }) => "wrong-network",
+            Self::Verify(VerifyError::Payload(_)) => "malformed",
+            Self::Verify(_) => "wrong-signer",
+            Self::NotAuthority(_) => "not-authority",
+            Self::Height => "wrong-height",
+            Self::Foreign => "foreign-vote",
+            Self::TooFew { .. } => "too-few-votes",
+        }
+    }
+}
+
 /// What came of a commit that holds as far as can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
@@ -124,10 +144,12 @@ pub enum CommitOutcome {
 }
 
 /// Votes that wait for their block, or for the next round to begin: of each authority, phase and round two.
-type Waiting = BTreeMap<(RoundNumber, Voter, Phase), Vec<Sealed>>;
+type Waiting = BTreeMap<(RoundNumber, Voter, Phase), Vec<(Vote, Sealed)>>;
+
+/// The checked votes of a commit, and blocks that are needed to weigh them.
+type Weighed = (Vec<(Voter, Vote, Sealed)>, Vec<BlockId>);
 
 /// The votes of one node's view, and its own part in them.
-#[derive(Debug)]
 pub struct Finality {
     network: NetworkId,
     voters: VoterSet<PublicKey>,
@@ -141,6 +163,9 @@ pub struct Finality {
     finalised: Target,
     commit: Option<Commit>,
     waiting: Waiting,
+    /// The votes this node has signed in the last rounds. Kept apart from what is counted: after a restart the
+    /// block of an own vote may be gone, and still no second vote may be signed.
+    signed: BTreeSet<(RoundNumber, Phase)>,
 }
 
 /// How a node stands in finality, for a network and a set of authorities.
@@ -199,6 +224,7 @@ impl Finality {
             finalised,
             commit: rounds.commit,
             waiting: Waiting::new(),
+            signed: BTreeSet::new(),
         };
         this.me = setting.me.and_then(|key| this.voter(&key));
         let mut effects = Vec::new();
@@ -212,6 +238,11 @@ impl Finality {
             }
         }
         for vote in rounds.votes {
+            if let Ok(own) = Vote::decode(vote.payload())
+                && Some(own.voter) == setting.me
+            {
+                this.signed.insert((own.round, own.phase));
+            }
             // What was counted before counts again; the records are this node's own, so a fault is none of a peer.
             let known = this.place_vote(tree, vote);
             debug_assert!(known.is_ok(), "a written vote was verified before");
@@ -256,9 +287,16 @@ impl Finality {
             .collect()
     }
 
-    /// This node's own votes of the current round, to be sent again while it is open.
-    pub fn own_votes(&self) -> Vec<Sealed> {
-        self.me.map(|me| self.current.votes_of(me).cloned().collect()).unwrap_or_default()
+    /// How many votes of the current round and the one before there are.
+    pub fn votes_len(&self) -> u32 {
+        let previous = self.previous.as_ref().map_or(0, Round::len);
+        previous.saturating_add(self.current.len())
+    }
+
+    /// The votes of the current round and the one before: what another node in this round may lack.
+    pub fn recent_votes(&self) -> Vec<Sealed> {
+        let rounds = [self.previous.as_ref(), Some(&self.current)];
+        rounds.into_iter().flatten().flat_map(|round| round.votes().cloned()).collect()
     }
 
     /// Whether votes were cast in the current round: then somebody may be waiting for them.
@@ -282,12 +320,14 @@ impl Finality {
     ) -> Result<Vec<Effect>, VoteError> {
         let mut effects = Vec::new();
         let mut ahead = Vec::new();
-        for sealed in votes.iter().take(2 * COMMIT_VOTES_MAX) {
+        for sealed in votes {
             match self.check(sealed)? {
                 Some((voter, vote)) if vote.round > self.current.number() => {
                     ahead.push((voter, vote, sealed));
                 }
-                Some(_) => effects.extend(self.place_vote(tree, sealed.clone())?),
+                Some((voter, vote)) => {
+                    effects.extend(self.place(tree, voter, &vote, sealed.clone())?);
+                }
                 None => {}
             }
         }
@@ -344,7 +384,7 @@ impl Finality {
         if tree.get(&target.id).is_none() {
             return Ok(CommitOutcome::Missing(vec![target.id]));
         }
-        let missing = self.weigh(tree, &commit)?;
+        let (votes, missing) = self.weigh(tree, &commit)?;
         if !missing.is_empty() {
             return Ok(CommitOutcome::Missing(missing));
         }
@@ -352,9 +392,9 @@ impl Finality {
             return Ok(CommitOutcome::Effects(vec![Effect::Split(commit)]));
         }
         let mut effects = Vec::new();
-        for sealed in commit.votes.iter() {
-            // Weighed above; what does not fit this node's rounds is not needed.
-            if let Ok(more) = self.place_vote(tree, sealed.clone()) {
+        for (voter, vote, sealed) in votes {
+            // What does not fit this node's rounds is not needed.
+            if let Ok(more) = self.place(tree, voter, &vote, sealed) {
                 effects
                     .extend(more.into_iter().filter(|effect| !matches!(effect, Effect::Want(_))));
             }
@@ -375,55 +415,83 @@ impl Finality {
         if let Some(effects) = self.cast_due(tree, now, signer) {
             return effects;
         }
-        if self.is_round_done() {
+        if self.is_round_done(now) {
             return self.begin_next(tree, now);
         }
         Vec::new()
     }
 
-    /// Checks who signed a vote and that it is one. Nothing, when it was counted before.
+    /// Checks who signed a vote and that it is one. Nothing, when it was counted before or is of a round that is
+    /// over, so that a repeated vote costs no signature.
     fn check(&self, sealed: &Sealed) -> Result<Option<(Voter, Vote)>, VoteError> {
-        let signer = sealed.signatures()[0].key;
-        let voter = self.voter(&signer).ok_or(VoteError::NotAuthority(signer))?;
-        let known =
-            [self.previous.as_ref(), Some(&self.current)].into_iter().flatten().any(|round| {
-                [Phase::Prevote, Phase::Precommit]
-                    .iter()
-                    .any(|phase| round.knows(voter, *phase, sealed))
-            });
-        if known {
+        let voter = self.signer(sealed)?;
+        let said = Vote::decode(sealed.payload()).map_err(VerifyError::from)?;
+        if said.round < self.oldest() || self.knows(voter, sealed) {
             return Ok(None);
         }
-        let vote = sealed.verify::<Vote>()?.on(&self.network)?;
-        Ok(Some((voter, vote.document().clone())))
+        self.verify(sealed).map(|vote| Some((voter, vote)))
     }
 
-    /// Counts a vote, or keeps it for later, or drops it.
+    fn signer(&self, sealed: &Sealed) -> Result<Voter, VoteError> {
+        let signer = sealed.signatures()[0].key;
+        self.voter(&signer).ok_or(VoteError::NotAuthority(signer))
+    }
+
+    fn verify(&self, sealed: &Sealed) -> Result<Vote, VoteError> {
+        let (vote, _, _) = sealed.verify::<Vote>()?.on(&self.network)?.into_parts();
+        Ok(vote)
+    }
+
+    /// Whether this very vote was counted or waits.
+    fn knows(&self, voter: Voter, sealed: &Sealed) -> bool {
+        let phases = [Phase::Prevote, Phase::Precommit];
+        let rounds = [self.previous.as_ref(), Some(&self.current)];
+        rounds
+            .into_iter()
+            .flatten()
+            .any(|round| phases.iter().any(|phase| round.knows(voter, *phase, sealed)))
+    }
+
+    /// The oldest round whose votes count.
+    fn oldest(&self) -> RoundNumber {
+        self.previous.as_ref().map_or(self.current.number(), Round::number)
+    }
+
     fn place_vote(&mut self, tree: &Tree, sealed: Sealed) -> Result<Vec<Effect>, VoteError> {
-        let Some((voter, vote)) = self.check(&sealed)? else { return Ok(Vec::new()) };
+        match self.check(&sealed)? {
+            Some((voter, vote)) => self.place(tree, voter, &vote, sealed),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Counts a vote that was checked, or keeps it for later, or drops it.
+    fn place(
+        &mut self,
+        tree: &Tree,
+        voter: Voter,
+        vote: &Vote,
+        sealed: Sealed,
+    ) -> Result<Vec<Effect>, VoteError> {
         if vote.round > self.current.number().next() {
             let before = vote.round.previous().unwrap_or(RoundNumber::FIRST);
             return Ok(vec![Effect::WantRound(before)]);
         }
+        if vote.round < self.oldest() {
+            return Ok(Vec::new());
+        }
         let place = tree.get(&vote.block);
-        if let Some(place) = place
-            && place.height != vote.height
-        {
+        if place.is_some_and(|place| place.height != vote.height) {
             return Err(VoteError::Height);
         }
         if vote.round > self.current.number() || place.is_none() {
-            let oldest = self.previous.as_ref().map_or(self.current.number(), Round::number);
-            if vote.round < oldest {
-                return Ok(Vec::new());
-            }
             let waits = self.waiting.entry((vote.round, voter, vote.phase)).or_default();
-            if waits.len() < 2 && !waits.contains(&sealed) {
-                waits.push(sealed);
+            if waits.len() < 2 && waits.iter().all(|(_, known)| *known != sealed) {
+                waits.push((vote.clone(), sealed));
             }
             let want = if place.is_none() { vec![Effect::Want(vote.block)] } else { Vec::new() };
             return Ok(want);
         }
-        Ok(self.count(tree, voter, &vote, sealed))
+        Ok(self.count(tree, voter, vote, sealed))
     }
 
     fn count(&mut self, tree: &Tree, voter: Voter, vote: &Vote, sealed: Sealed) -> Vec<Effect> {
@@ -445,30 +513,23 @@ impl Finality {
 
     /// Votes whose block or round has come.
     fn place_waiting(&mut self, tree: &Tree) -> Vec<Effect> {
-        let oldest = self.previous.as_ref().map_or(self.current.number(), Round::number);
+        let (oldest, current) = (self.oldest(), self.current.number());
         self.waiting.retain(|(number, _, _), _| *number >= oldest);
-        let current = self.current.number();
-        let ready: Vec<Sealed> = self
-            .waiting
-            .iter()
-            .filter(|((number, _, _), _)| *number <= current)
-            .flat_map(|(_, votes)| votes)
-            .filter(|sealed| {
-                Vote::decode(sealed.payload()).is_ok_and(|vote| tree.contains(&vote.block))
-            })
-            .cloned()
-            .collect();
+        let mut ready = Vec::new();
+        for ((number, voter, _), votes) in &mut self.waiting {
+            if *number <= current {
+                let found = votes.extract_if(.., |(vote, _)| tree.contains(&vote.block));
+                ready.extend(found.map(|(vote, sealed)| (*voter, vote, sealed)));
+            }
+        }
         if ready.is_empty() {
             return Vec::new();
         }
-        for votes in self.waiting.values_mut() {
-            votes.retain(|vote| !ready.contains(vote));
-        }
         self.waiting.retain(|_, votes| !votes.is_empty());
         let mut effects = Vec::new();
-        for sealed in ready {
-            // It was verified when it came; a height that turns out wrong now makes it void.
-            effects.extend(self.place_vote(tree, sealed).unwrap_or_default());
+        for (voter, vote, sealed) in ready {
+            // Its signature was checked when it came; a height that turns out wrong now makes it void.
+            effects.extend(self.place(tree, voter, &vote, sealed).unwrap_or_default());
         }
         effects.extend(self.finalise(tree));
         effects
@@ -488,7 +549,8 @@ impl Finality {
         };
         let waited = now.saturating_sub(self.started).get();
         let pace = self.pace.get();
-        let (phase, target) = if !self.current.has_voted(me, Phase::Prevote) {
+        let number = self.current.number();
+        let (phase, target) = if !self.signed.contains(&(number, Phase::Prevote)) {
             if waited < pace.saturating_mul(2) && !self.current.is_completable() {
                 return None;
             }
@@ -499,7 +561,7 @@ impl Finality {
                 return None;
             }
             (Phase::Prevote, Target { id: best.id, height: best.height })
-        } else if !self.current.has_voted(me, Phase::Precommit) {
+        } else if !self.signed.contains(&(number, Phase::Precommit)) {
             let ghost = self.current.ghost()?;
             let may = waited >= pace.saturating_mul(4)
                 || self.current.is_completable()
@@ -518,6 +580,7 @@ impl Finality {
             // on, which only a lagging node sees. It catches up by the votes of a later round.
             return None;
         }
+        self.signed.insert((number, phase));
         let mut effects = vec![Effect::Cast(sealed)];
         effects.extend(self.finalise(tree));
         Some(effects)
@@ -565,11 +628,18 @@ impl Finality {
 
     /// Whether the current round can be left: nothing new can become final in it, and what the round before
     /// might have made final is final.
-    fn is_round_done(&self) -> bool {
+    ///
+    /// The second condition is there to find that block soon, not for safety: an honest precommit of this round
+    /// stands on every block that the round before made final, so such a block can still get a supermajority
+    /// here and lies below this round's estimate. It is waived after a while: an authority that shows one half
+    /// of the others a second vote could else leave this half waiting for votes that nobody has any more.
+    fn is_round_done(&self, now: UnixNanos) -> bool {
         let Some(previous) = &self.previous else { return self.current.is_completable() };
         let settled =
             previous.estimate().is_some_and(|estimate| estimate.height <= self.finalised.height);
-        self.current.is_completable() && settled
+        let waited = now.saturating_sub(self.started).get();
+        let patience = self.pace.get().saturating_mul(PATIENCE);
+        self.current.is_completable() && (settled || waited >= patience)
     }
 
     fn begin_next(&mut self, tree: &Tree, now: UnixNanos) -> Vec<Effect> {
@@ -577,20 +647,22 @@ impl Finality {
         let next = self.round(start);
         self.previous = Some(core::mem::replace(&mut self.current, next));
         self.started = now;
+        self.signed.retain(|(number, _)| number.next() >= start.number);
         let mut effects = vec![Effect::Round(start)];
         effects.extend(self.place_waiting(tree));
         effects
     }
 
-    /// How many authorities stand behind a commit; blocks that are needed to tell.
-    fn weigh(&self, tree: &Tree, commit: &Commit) -> Result<Vec<BlockId>, VoteError> {
+    /// The votes of a commit, if enough authorities stand behind it; and blocks that are needed to tell.
+    fn weigh(&self, tree: &Tree, commit: &Commit) -> Result<Weighed, VoteError> {
+        let mut checked = Vec::new();
         let mut votes: BTreeMap<Voter, Vec<Target>> = BTreeMap::new();
         for sealed in commit.votes.iter() {
-            let signer = sealed.signatures()[0].key;
-            let voter = self.voter(&signer).ok_or(VoteError::NotAuthority(signer))?;
-            let vote = match self.check(sealed)? {
-                Some((_, vote)) => vote,
-                None => Vote::decode(sealed.payload()).map_err(VerifyError::from)?,
+            let voter = self.signer(sealed)?;
+            let vote = if self.knows(voter, sealed) {
+                Vote::decode(sealed.payload()).map_err(VerifyError::from)?
+            } else {
+                self.verify(sealed)?
             };
             if vote.round != commit.round || vote.phase != Phase::Precommit {
                 return Err(VoteError::Foreign);
@@ -599,6 +671,7 @@ impl Finality {
             if !targets.contains(&vote.target()) {
                 targets.push(vote.target());
             }
+            checked.push((voter, vote, sealed.clone()));
         }
         let threshold = weight(self.voters.threshold().get());
         let mut found = 0_u32;
@@ -614,10 +687,10 @@ impl Finality {
             }
         }
         if found >= threshold {
-            return Ok(Vec::new());
+            return Ok((checked, Vec::new()));
         }
         if found.saturating_add(weight(missing.len() as u64)) >= threshold {
-            return Ok(missing);
+            return Ok((checked, missing));
         }
         Err(VoteError::TooFew { found, threshold })
     }
@@ -630,6 +703,16 @@ impl Finality {
     fn voter(&self, key: &PublicKey) -> Option<Voter> {
         let place = self.voters.get(key)?.position();
         u8::try_from(place).ok().map(Voter)
+    }
+}
+
+impl core::fmt::Debug for Finality {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Finality")
+            .field("previous", &self.previous)
+            .field("current", &self.current)
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
     }
 }
 

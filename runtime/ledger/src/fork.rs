@@ -89,7 +89,16 @@ pub struct Tree {
 impl Place {
     /// Its rank among tips.
     pub fn rank(&self) -> Rank {
-        Rank(self.height, Reverse(self.slot), Reverse(self.id))
+        Rank::of(self.height, self.slot, self.id)
+    }
+}
+
+// === impl Rank ===
+
+impl Rank {
+    /// The rank of a tip of this height, slot and id.
+    pub fn of(height: Height, slot: Slot, id: BlockId) -> Self {
+        Self(height, Reverse(slot), Reverse(id))
     }
 }
 
@@ -267,6 +276,14 @@ impl Tree {
             self.take_head(head);
         }
         Some((line, lost))
+    }
+
+    /// A broken rule: the block counts as final, and the head does not care.
+    #[cfg(test)]
+    pub(crate) fn finalise_loosely(&mut self, id: &BlockId) {
+        if let Some(place) = self.places.get(id) {
+            self.finalised = *place;
+        }
     }
 
     /// Forgets blocks below `height` on the finalised line; never the finalised block.

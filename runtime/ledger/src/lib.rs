@@ -13,10 +13,15 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
+// The simulator of `tests/sim` is also compiled into the unit tests, which can break rules on purpose.
+#[cfg(test)]
+extern crate self as talea_ledger;
+
 pub mod audit;
 pub mod batch;
 pub mod block;
 pub mod bundle;
+pub mod chain;
 pub mod codec;
 pub mod cover;
 pub mod finality;
@@ -29,6 +34,7 @@ pub mod message;
 pub mod outcome;
 pub mod output;
 pub mod params;
+pub mod pool;
 pub mod price;
 pub mod profile;
 pub mod proof;

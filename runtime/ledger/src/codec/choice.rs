@@ -44,9 +44,9 @@ macro_rules! choice {
             const LEN_MAX: usize = {
                 let mut max = 0;
                 $(
-                    let len = 1
-                        + $crate::codec::key_len($key)
-                        + <$ty as $crate::codec::Field>::LEN_MAX;
+                    let len = $crate::codec::key_len($key)
+                        .saturating_add(1)
+                        .saturating_add(<$ty as $crate::codec::Field>::LEN_MAX);
                     if len > max { max = len; }
                 )+
                 max

@@ -20,6 +20,7 @@ use finality_grandpa::Chain;
 use finality_grandpa::vote_graph::VoteGraph;
 
 use super::vote::{Phase, RoundNumber, Target};
+use super::weight;
 use crate::fork::Tree;
 use crate::id::BlockId;
 use crate::params::AUTHORITIES_MAX;
@@ -148,13 +149,13 @@ impl Round {
         self.completable
     }
 
-    pub(super) fn has_voted(&self, voter: Voter, phase: Phase) -> bool {
-        self.tally(phase).voted.contains(voter)
-    }
-
     /// Whether every authority has prevoted: waiting longer cannot raise the ghost.
     pub(super) fn all_prevoted(&self) -> bool {
         self.prevotes.voted.count() >= self.voters
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        weight(self.votes().count() as u64)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -212,15 +213,6 @@ impl Round {
     /// Every vote, prevotes first: what another node needs to complete this round.
     pub(super) fn votes(&self) -> impl Iterator<Item = &Sealed> {
         self.prevotes.casts().chain(self.precommits.casts()).map(|cast| &cast.sealed)
-    }
-
-    /// The votes of one authority.
-    pub(super) fn votes_of(&self, voter: Voter) -> impl Iterator<Item = &Sealed> {
-        [Phase::Prevote, Phase::Precommit]
-            .into_iter()
-            .filter_map(move |phase| self.tally(phase).ballots.get(&voter))
-            .flat_map(Ballot::casts)
-            .map(|cast| &cast.sealed)
     }
 
     /// The precommits that make `target` final: for it or above it, and both of whoever signed two.
@@ -335,10 +327,6 @@ impl Ballot {
 // === impl Voters, Ballots ===
 
 impl Voters {
-    fn contains(self, voter: Voter) -> bool {
-        self.0 & bit(voter) != 0
-    }
-
     fn insert(&mut self, voter: Voter) {
         self.0 |= bit(voter);
     }
