@@ -13,8 +13,8 @@
 //!   `depth_max * unit_bytes + frame_bytes_max <= native_exact_bytes`. The proof stands in
 //!   talea-meter (`weight`); both relations are asserted below at compile time.
 //!
-//! Format: a DAG-CBOR map, see [`Profile::encode`]. There is no decoder: a node can run only the
-//! editions it was built with, and finds them by id.
+//! Format: a DAG-CBOR map, drawn in `PROFILE.md` of talea-meter. There is no decoder: a node can run
+//! only the editions it was built with, and finds them by id.
 //!
 //! Absent on purpose: any reading of wasm (talea-meter does that) and any host policy (prices, wall
 //! clocks and pool sizes are a node's own taste and never change a bill).
@@ -59,8 +59,8 @@ pub struct Profile {
     pub generator: GeneratorRule,
     /// Edition of the trap code table of `outcome`.
     pub trap_codes: u64,
-    /// Edition of the rule that places charges and checks (see talea-meter, `segment`).
-    pub placement: u64,
+    /// Where charges and checks stand.
+    pub placement: PlacementRule,
 }
 
 /// A set of allowed WebAssembly proposals on top of the first release.
@@ -180,6 +180,18 @@ record! {
     }
 }
 
+record! {
+    /// Where charges and checks stand (see talea-meter, `segment`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct PlacementRule {
+        /// Edition of the rule.
+        "edition" => pub edition: u64,
+        /// A function that calls no function of the module is not checked at its entry if all its charges
+        /// together are at most this.
+        "leaf_unchecked" => pub leaf_unchecked: u64,
+    }
+}
+
 /// Guest chance: one stream of bytes per run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeneratorRule {
@@ -252,7 +264,8 @@ const STATIC_V1: StaticRule = StaticRule {
     module_per_kib: 10,
     data_per_kib: 10,
     per_element: 1,
-    per_page: 1,
+    // As growth: a guest may touch all that it begins with.
+    per_page: 7_000,
     per_table_entry: 1,
     per_global: 1,
 };
@@ -327,7 +340,9 @@ impl Profile {
             },
             generator: GeneratorRule::ChaCha20,
             trap_codes: 1,
-            placement: 1,
+            // A body of 512 KiB can call such a leaf 170,000 times before its next check: 44 million
+            // fuel, some ten milliseconds, which is the longest that a run goes unwatched.
+            placement: PlacementRule { edition: 1, leaf_unchecked: 256 },
         }
     }
 
@@ -365,7 +380,7 @@ impl Profile {
         out.text("clock");
         self.clock.put(&mut out);
         out.text("place");
-        out.uint(self.placement);
+        self.placement.put(&mut out);
         out.text("stack");
         self.stack.put(&mut out);
         out.text("bounds");
@@ -392,6 +407,19 @@ mod tests {
         let mut other = first.clone();
         other.opcodes.plain[0x6A] += 1;
         assert_eq!(by_id(other.id()), None, "one price changed is another profile");
+    }
+
+    /// Another implementation can be held to these bytes; a price that changes without a new edition
+    /// changes them.
+    #[test]
+    fn the_first_edition_has_its_golden_bytes() {
+        let hex = Profile::v1().encode().iter().fold(String::new(), |mut hex, byte| {
+            use core::fmt::Write as _;
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
+        expect_test::expect_file!["../../../tests/conformance/profile/v1.hex"]
+            .assert_eq(&format!("{hex}\n"));
     }
 
     #[test]

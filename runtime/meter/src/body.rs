@@ -7,24 +7,27 @@
 //! ```text
 //! parameters [fast: + counter] | declared locals | [scratch i32, if needed]
 //! charge of the first segment; check; [weight: count up, compare with the limit]
-//! block (result R..)            in the place of the function's own label: branch depths stay as they are
+//! block (result R..)            in the place of the function's own label
 //!   the body, `return` as a branch to this block, charges where segments begin
 //! end
 //! [weight: count down]
 //! [fast: counter]
 //! ```
 //!
+//! A loop becomes `loop; check; loop; branch to the outer one if overdrawn; charge; ..; end; end`.
+//!
 //! In the fast variant a local declared by the function moves up by one, past the counter. An
 //! instruction that needs nothing is copied byte for byte; dead code is left out.
 //!
-//! Invariant: charge, check, then depth, in this order, in every variant: so a run that is out of fuel
-//! at an entry is out of fuel in all of them.
+//! Invariant: charge, check, then depth at the entry, in this order, in every variant: so a run that is
+//! out of fuel at an entry is out of fuel in all of them.
 
 use talea_ledger::profile::{BulkCosts, Profile};
 use wasm_encoder::{BlockType, Encode, InstructionSink, ValType};
 use wasmparser::Operator;
 
 use crate::front::{Body, Module};
+use crate::labels::Labels;
 use crate::refusal::Refusal;
 use crate::weight::Weight;
 use crate::{STOP_STACK, Variant};
@@ -50,14 +53,22 @@ pub(crate) struct Places {
     pub(crate) lines: u32,
 }
 
-/// Writes the body of the function whose index was `function`: locals and code.
+/// A rewritten body.
+pub(crate) struct Rewritten {
+    /// Locals and code, without the length.
+    pub(crate) code: Vec<u8>,
+    /// Where in it an `if` stands that is almost never taken.
+    pub(crate) cold: Vec<u32>,
+}
+
+/// Writes the body of the function whose index was `function`.
 pub(crate) fn write(
     module: &Module<'_>,
     body: &Body<'_>,
     function: u32,
     places: &Places,
     profile: &Profile,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Rewritten, Refusal> {
     let ty = module.functions[function as usize];
     let params = u32::try_from(module.types[ty as usize].params().len()).expect("bounded");
     let counter = params;
@@ -72,11 +83,13 @@ pub(crate) fn write(
         scratch: params + shift + body.locals,
         line: places.lines + (function - places.imported),
         code: Vec::with_capacity(body.body.range().len() * 2),
+        cold: Vec::new(),
+        labels: Labels::default(),
         charges: &body.plan.charges,
     };
     writer.locals(body)?;
     writer.code(body, ty)?;
-    Ok(writer.code)
+    Ok(Rewritten { code: writer.code, cold: writer.cold })
 }
 
 struct Writer<'a> {
@@ -93,6 +106,8 @@ struct Writer<'a> {
     /// The global that counts this function's charges (explained).
     line: u32,
     code: Vec<u8>,
+    cold: Vec<u32>,
+    labels: Labels,
     /// Charges not yet written.
     charges: &'a [crate::segment::Charge],
 }
@@ -135,7 +150,9 @@ impl<'a> Writer<'a> {
         let (entry, rest) = self.charges.split_first().expect("the entry keeps its charge");
         self.charges = rest;
         self.charge(entry.cost);
-        self.check();
+        if body.plan.checks_entry(self.profile) {
+            self.check();
+        }
         self.enter(body.weight);
         let results = self.module.types[ty as usize].results();
         let block = match (results, self.places.result_blocks[ty as usize]) {
@@ -144,6 +161,7 @@ impl<'a> Writer<'a> {
             (_, block) => BlockType::FunctionType(block.expect("made for every such type")),
         };
         self.sink().block(block);
+        self.labels.open();
         self.instructions(body)?;
         self.leave(body.weight);
         if self.fast() {
@@ -158,48 +176,93 @@ impl<'a> Writer<'a> {
     fn instructions(&mut self, body: &Body<'_>) -> Result<(), Refusal> {
         let wasm = self.module.wasm;
         let mut reader = body.body.get_operators_reader()?;
-        let mut nesting = 0u32;
         let mut dead: Option<u32> = None;
         while !reader.eof() {
             let offset = reader.original_position();
             let operator = reader.read()?;
             let next = reader.original_position();
-            match operator {
-                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
-                    nesting += 1;
-                    dead = dead.map(|depth| depth + 1);
-                }
-                Operator::End => {
-                    nesting = nesting.wrapping_sub(1);
-                    dead = dead.and_then(|depth| depth.checked_sub(1));
-                }
-                Operator::Else if dead == Some(0) => dead = None,
-                _ => {}
-            }
+            dead = match (dead, &operator) {
+                (None, _) | (Some(0), Operator::End | Operator::Else) => None,
+                (Some(depth), Operator::End) => Some(depth - 1),
+                (
+                    Some(depth),
+                    Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. },
+                ) => Some(depth + 1),
+                (dead, _) => dead,
+            };
             if dead.is_some() {
                 continue;
             }
-            self.instruction(&operator, &wasm[offset..next], nesting);
+            self.instruction(&operator, &wasm[offset..next])?;
             if let Some((charge, rest)) = self.charges.split_first()
                 && charge.at == next
             {
                 self.charges = rest;
                 self.charge(charge.cost);
             }
-            match operator {
-                Operator::Loop { .. } => self.check(),
-                Operator::Br { .. }
-                | Operator::BrTable { .. }
-                | Operator::Return
-                | Operator::Unreachable => dead = Some(0),
-                _ => {}
+            if let Operator::Br { .. }
+            | Operator::BrTable { .. }
+            | Operator::Return
+            | Operator::Unreachable = operator
+            {
+                dead = Some(0);
             }
         }
         assert!(self.charges.is_empty(), "every charge stands before a live instruction");
         Ok(())
     }
 
-    fn instruction(&mut self, operator: &Operator<'_>, bytes: &[u8], nesting: u32) {
+    fn instruction(&mut self, operator: &Operator<'_>, bytes: &[u8]) -> Result<(), Refusal> {
+        match operator {
+            Operator::Block { .. } | Operator::If { .. } => self.labels.open(),
+            Operator::Loop { .. } => {
+                self.begin_loop(bytes);
+                return Ok(());
+            }
+            Operator::End if self.labels.close() => _ = self.sink().end(),
+            Operator::Br { relative_depth } => {
+                let depth = self.labels.depth(*relative_depth);
+                self.sink().br(depth);
+                return Ok(());
+            }
+            Operator::BrIf { relative_depth } => {
+                let depth = self.labels.depth(*relative_depth);
+                self.sink().br_if(depth);
+                return Ok(());
+            }
+            Operator::BrTable { targets } => {
+                let mut depths = Vec::with_capacity(targets.len() as usize);
+                for target in targets.targets() {
+                    depths.push(self.labels.depth(target?));
+                }
+                let default = self.labels.depth(targets.default());
+                self.sink().br_table(depths, default);
+                return Ok(());
+            }
+            Operator::Return => {
+                let depth = self.labels.outermost();
+                self.sink().br(depth);
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.plain(operator, bytes);
+        Ok(())
+    }
+
+    /// A loop is written as two: the outer one holds the cold call, the inner one is the loop. A call
+    /// inside the loop itself, however cold, would cost it registers on every turn.
+    fn begin_loop(&mut self, bytes: &[u8]) {
+        self.labels.open_loop();
+        self.code.extend_from_slice(bytes);
+        self.check();
+        self.code.extend_from_slice(bytes);
+        self.counter_get();
+        self.sink().i64_const(0).i64_lt_s().br_if(1);
+    }
+
+    /// An instruction that opens, closes and leaves nothing.
+    fn plain(&mut self, operator: &Operator<'_>, bytes: &[u8]) {
         let BulkCosts { fill_per_kib, copy_per_kib, init_per_kib, grow_per_page, .. } =
             self.profile.bulk;
         let per_entry = Rate::PerUnit(self.profile.bulk.per_table_entry);
@@ -217,10 +280,6 @@ impl<'a> Writer<'a> {
             Operator::LocalTee { local_index } if self.shifts(*local_index) => {
                 let local = local_index + self.shift;
                 self.sink().local_tee(local);
-                return;
-            }
-            Operator::Return => {
-                self.sink().br(nesting);
                 return;
             }
             Operator::Call { function_index } => {
@@ -332,11 +391,18 @@ impl<'a> Writer<'a> {
     fn check(&mut self) {
         let slice = self.places.slice;
         self.counter_get();
-        self.sink().i64_const(0).i64_lt_s().if_(BlockType::Empty);
+        self.sink().i64_const(0).i64_lt_s();
+        self.cold_if();
         self.counter_get();
         self.sink().call(slice);
         self.counter_set();
         self.sink().end();
+    }
+
+    /// An `if` that is almost never taken; the compiler is told so, to keep it out of the way.
+    fn cold_if(&mut self) {
+        self.cold.push(u32::try_from(self.code.len()).expect("bodies are bounded"));
+        self.sink().if_(BlockType::Empty);
     }
 
     fn counter_get(&mut self) {
@@ -369,7 +435,8 @@ impl<'a> Writer<'a> {
         let Some((weight, limit)) = self.counted(weight) else { return };
         let (depth, stop) = (self.places.depth, self.places.stop);
         self.sink().global_get(depth).i32_const(weight).i32_add().global_set(depth);
-        self.sink().global_get(depth).i32_const(limit).i32_gt_s().if_(BlockType::Empty);
+        self.sink().global_get(depth).i32_const(limit).i32_gt_s();
+        self.cold_if();
         self.sink().i32_const(STOP_STACK).call(stop).unreachable().end();
     }
 

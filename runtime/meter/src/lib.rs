@@ -22,13 +22,17 @@
 //! - [`Variant::Explained`] also exports, per defined function, `talea:fuel:<index>`: what that
 //!   function charged so far. Together with what the host charged they sum to the fuel of the run.
 //!
+//! The output's one custom section, `metadata.code.branch_hint`, tells an engine that reads it that the
+//! checks' cold paths are cold. It changes speed and nothing else.
+//!
 //! # Order of the modules
 //!
-//! `refusal` < `opcode` < `weight` < `segment` < `front` < `body` < `output`: each may use what stands
+//! `refusal` < `opcode` < `weight` < `segment` < `front` < `labels` < `body` < `output`: each may use what stands
 //! before it.
 
 mod body;
 mod front;
+mod labels;
 mod opcode;
 mod output;
 mod refusal;
@@ -111,7 +115,7 @@ pub struct Metered {
 
 /// Changes whenever the output of the pass changes for the same module, profile and variant: part of
 /// the key under which compiled artefacts are kept.
-pub const REVISION: &str = "1";
+pub const REVISION: &str = "2";
 /// The import module of what the pass adds.
 pub const METER_MODULE: &str = "talea:meter";
 /// Import: grants the next slice or ends the run.

@@ -22,9 +22,9 @@ use std::collections::BTreeSet;
 use talea_ledger::profile::Profile;
 use wasm_encoder::reencode::Reencode;
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, EntityType,
-    ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection,
-    MemorySection, TableSection, TypeSection, ValType,
+    BranchHint, BranchHints, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection,
+    Elements, EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
+    GlobalType, ImportSection, MemorySection, TableSection, TypeSection, ValType,
 };
 use wasmparser::{FuncType, Operator};
 
@@ -65,7 +65,9 @@ pub(crate) fn write(
     if let Some(count) = module.data_count {
         out.section(&DataCountSection { count });
     }
-    out.section(&code(module, profile, &places, &doors)?);
+    let (code, hints) = code(module, profile, &places, &doors)?;
+    out.section(&hints);
+    out.section(&code);
     if let Some(section) = &module.data {
         let mut data = DataSection::new();
         renumber.parse_data_section(&mut data, section.clone()).map_err(refuse)?;
@@ -237,13 +239,17 @@ fn code(
     profile: &Profile,
     places: &Places,
     doors: &[(&'static str, u32)],
-) -> Result<CodeSection, Refusal> {
-    let mut code = CodeSection::new();
+) -> Result<(CodeSection, BranchHints), Refusal> {
+    let (mut code, mut hints) = (CodeSection::new(), BranchHints::new());
     for (body, function) in module.bodies.iter().zip(places.imported..) {
-        code.raw(&body::write(module, body, function, places, profile)?);
+        let rewritten = body::write(module, body, function, places, profile)?;
+        code.raw(&rewritten.code);
+        let never = |at| BranchHint { branch_func_offset: at, branch_hint_value: 0 };
+        let cold: Vec<BranchHint> = rewritten.cold.into_iter().map(never).collect();
+        hints.function_hints(places.function(function), cold);
     }
     if places.variant == Variant::Fast {
-        return Ok(code);
+        return Ok((code, hints));
     }
     for import in 0..places.imported {
         code.function(&import_wrapper(import, module.type_of(import), places));
@@ -251,7 +257,7 @@ fn code(
     for (_, function) in doors {
         code.function(&door_wrapper(*function, places));
     }
-    Ok(code)
+    Ok((code, hints))
 }
 
 /// `(P..) -> (R..)` that hands the counter to the host and takes it back.

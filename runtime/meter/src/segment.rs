@@ -21,8 +21,9 @@
 //!
 //! # Checks
 //!
-//! The counter is compared with zero after the charge at function entry, after the charge at each
-//! loop header, and after the charge by operand but before the effect.
+//! The counter is compared with zero after the charge at function entry (but not in a small function that
+//! calls none of the module's: it ends soon, and a cold call in it would cost it a frame), before the charge at each loop
+//! header (on every turn), and after the charge by operand but before the effect.
 
 use talea_ledger::profile::Profile;
 use wasmparser::{BlockType, FuncType, Operator};
@@ -54,6 +55,16 @@ pub(crate) struct Plan {
     pub(crate) floats: bool,
     /// Blocks and branch targets: the work of building its SSA form.
     pub(crate) joins: u64,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether the counter is checked at the function's entry.
+    pub(crate) fn checks_entry(&self, profile: &Profile) -> bool {
+        let all: u64 = self.charges.iter().map(|charge| charge.cost).sum();
+        self.calls || all > profile.placement.leaf_unchecked
+    }
 }
 
 /// What a body needs to know of its module.

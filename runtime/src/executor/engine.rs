@@ -129,6 +129,8 @@ fn config(profile: &Profile, tier: Tier, purpose: Purpose) -> wasmtime::Result<C
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
         .cranelift_nan_canonicalization(true)
+        // The pass marks the cold side of its checks.
+        .wasm_branch_hinting(true)
         .compiler_inlining(Inlining::No)
         .module_version(ModuleVersionStrategy::Custom(version()))?;
     config.wasm_features(FORBIDDEN, false).shared_memory(false);

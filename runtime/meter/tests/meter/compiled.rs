@@ -54,6 +54,8 @@ pub(crate) fn engine(variant: Variant, effort: Effort) -> &'static Engine {
                 config
                     .cranelift_opt_level(opt)
                     .cranelift_nan_canonicalization(true)
+                    // The pass marks the cold side of its checks.
+                    .wasm_branch_hinting(true)
                     .async_stack_size(bytes + (1 << 20))
                     .max_wasm_stack(bytes)
                     .wasm_backtrace_max_frames(None)

@@ -47,35 +47,35 @@ fn check(trap: &str, code: &'static str, fuel: u64) {
 
 #[test]
 fn every_trap_kind_is_billed_for_the_segments_entered() {
-    // 3 at entry (2 + 1 for a local) and 5 for the first segment: three sets, eqz, if. The tail after
+    // 4 at entry (3 + 1 for a local) and 5 for the first segment: three sets, eqz, if. The tail after
     // the `if` belongs to it, so the third set is charged before the trap.
-    let first = 3 + 5;
+    let first = 4 + 5;
     check("unreachable", "unreachable", first + 1);
     check("(drop (i32.load (i32.const 65536)))", "memory_out_of_bounds", first + 2);
     check("(drop (table.get (i32.const 1)))", "table_out_of_bounds", first + 10);
     check(
         "(drop (call_indirect (type $t) (i32.const 0) (i32.const 0)))",
         "indirect_call_to_null",
-        first + 12,
+        first + 24,
     );
     check(
         "(drop (call_indirect (type $t) (i32.const 0) (i32.const 9)))",
         "table_out_of_bounds",
-        first + 12,
+        first + 24,
     );
     check(
         "(table.set (i32.const 0) (ref.func $other))
          (drop (call_indirect (type $t) (i32.const 0) (i32.const 0)))",
         "bad_signature",
-        first + 10 + 60 + 12,
+        first + 10 + 60 + 24,
     );
     check(
         "(drop (i32.div_s (i32.const -2147483648) (i32.const -1)))",
         "integer_overflow",
-        first + 12,
+        first + 20,
     );
-    check("(drop (i64.rem_u (i64.const 1) (i64.const 0)))", "integer_divide_by_zero", first + 12);
-    check("(drop (i32.trunc_f32_s (f32.const nan)))", "bad_conversion_to_integer", first + 4);
+    check("(drop (i64.rem_u (i64.const 1) (i64.const 0)))", "integer_divide_by_zero", first + 32);
+    check("(drop (i32.trunc_f32_s (f32.const nan)))", "bad_conversion_to_integer", first + 5);
     // Charged by size before the effect: 64 per KiB and 70,000 bytes, rounded up.
     check(
         "(memory.fill (i32.const 0) (i32.const 0) (i32.const 70000))",
@@ -94,8 +94,8 @@ fn ten_million_steps_before_a_division_by_zero_are_billed() {
         1 << 40,
     );
     assert_eq!(report.ending, Ending::Trapped("integer_divide_by_zero"));
-    // 3 at entry, 12 for the division, and tee, add, compare, branch per turn.
-    assert_eq!(report.fuel, 3 + 12 + 10_000_000 * 4);
+    // 4 at entry, 20 for the division, and tee, add, compare, branch per turn.
+    assert_eq!(report.fuel, 4 + 20 + 10_000_000 * 4);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn endless_recursion_ends_at_the_same_place_everywhere() {
       (func (export "talea_handle") (result i32) (call $down (i32.const 0))))"#;
     let report = exact(text, 1 << 40);
     // Weight 1 each, the entry too: the function that would make it D + 1 is entered and charged
-    // (entry 2, add 1, call 5), the entry itself is 2 and a call.
+    // (entry 3, add 1, call 6), the entry itself is 3 and a call.
     let depth = talea_ledger::profile::Profile::v1().stack.depth_max;
-    assert_eq!((report.ending, report.fuel), (Ending::Stack, (2 + 5) + depth * (2 + 1 + 5)));
+    assert_eq!((report.ending, report.fuel), (Ending::Stack, (3 + 6) + depth * (3 + 1 + 6)));
 }

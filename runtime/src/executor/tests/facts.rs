@@ -76,9 +76,9 @@ async fn an_explanation_names_functions_and_host_calls_and_sums_up() {
     assert_eq!(found.unbilled, Fuel(0));
 
     let mut short = call;
-    short.limits.fuel = Fuel(30_000);
+    short.limits.fuel = Fuel(100_000);
     let found = short.explain();
-    assert_eq!(found.total, Fuel(30_000));
+    assert_eq!(found.total, Fuel(100_000));
     let sum: u64 = found.lines.iter().chain(&found.host_calls).map(|(_, fuel)| fuel.0).sum();
     assert_eq!(sum + found.fixed.0, found.total.0 + found.unbilled.0);
 }

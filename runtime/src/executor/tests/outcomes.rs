@@ -108,7 +108,7 @@ async fn out_of_fuel_bills_the_limit_and_keeps_the_log() {
     let work =
         "(drop (call $l (i32.const 2) (i32.const 0) (i32.const 5))) (loop $again (br $again))";
     let mut call = handler(HELLO, &format!("{WRITE} {work} (i32.const 0)"));
-    for fuel in [5_000_000, 20_000] {
+    for fuel in [5_000_000, 40_000] {
         call.limits.fuel = Fuel(fuel);
         let found = bench.check(&call).await;
         assert_eq!((found.outcome, found.fuel), (Outcome::OutOfFuel, Fuel(fuel)));
