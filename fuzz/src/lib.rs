@@ -4,8 +4,10 @@
 //! something that no input may make it do. Absent: judgement about which inputs are accepted; that is
 //! what the tests beside the code are for.
 
+mod edge;
 mod mutator;
 
+pub use edge::http_edge;
 pub use mutator::{Mutator, SplitMix};
 
 use talea_ledger::profile::Profile;

@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use talea_fuzz::{Mutator, document, front_door};
+use talea_fuzz::{Mutator, document, front_door, http_edge};
 
 fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -92,4 +92,16 @@ fn the_front_door_holds_for_any_bytes() {
         .map(|path| wat::parse_bytes(&std::fs::read(path).unwrap()).unwrap().into_owned())
         .collect();
     search("front door", front_door, corpus, 20_000, 64 << 10);
+}
+
+#[test]
+fn the_http_edge_holds_for_any_bytes() {
+    let mut files = Vec::new();
+    files_below(&root().join("tests/hostile/http"), &mut files);
+    let corpus: Vec<_> = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "http"))
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    search("HTTP edge", http_edge, corpus, 2_000, 32 << 10);
 }
