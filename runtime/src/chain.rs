@@ -31,3 +31,4 @@ pub use channels::Channel;
 pub use mailbox::{Finished, Mailbox, RecordError, Recorded};
 pub use open::{Chain, ChainError, ChainOptions};
 pub use reader::{KeptReceipt, Lookup, ReceiptReader};
+pub use task::Commits;

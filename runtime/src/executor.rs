@@ -268,6 +268,8 @@ pub struct Gauges {
     pub loaded_bytes: usize,
     /// Modules compiled since the start.
     pub compiled: u64,
+    /// Modules taken from the artefact cache since the start.
+    pub cached: u64,
     /// Artefact files refused since the start.
     pub refused_artefacts: u64,
     /// Runs repeated in the exact variant since the start.
@@ -373,13 +375,14 @@ impl Executor {
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         let (loaded, loaded_bytes) = self.modules.loaded();
-        let (compiled, refused_artefacts) = self.modules.counts();
+        let (compiled, cached, refused_artefacts) = self.modules.counts();
         Gauges {
             instances: self.houses.iter().map(|house| house.instances()).sum(),
             long_runs: self.long.live(),
             loaded,
             loaded_bytes,
             compiled,
+            cached,
             refused_artefacts,
             repeats: self.repeats.load(Ordering::Relaxed),
         }

@@ -167,8 +167,8 @@ impl Mailbox {
         let Finished { run, run_payload, run_sealed, input, input_body, execution, payer } =
             finished;
         let (input_payload, output_payload) = (input.encode(), execution.output.encode());
-        let input_id = InputId::of(&input_payload);
-        debug_assert_eq!(input_id, run.input, "the run names the input that was executed");
+        // Hashed once, when the run was made or compared with what was sent.
+        debug_assert_eq!(InputId::of(&input_payload), run.input, "the run names its input");
         debug_assert_eq!(run.payment.is_some(), run_sealed.is_some() && payer.is_some());
         let epoch = self.journal.epoch();
         let (input_len, output_len) = (input_body.len() as u64, execution.output_body.len() as u64);
@@ -188,7 +188,7 @@ impl Mailbox {
             at: UnixNanos(0),
             host: self.host,
             function: run.function,
-            input: input_id,
+            input: run.input,
             input_len,
             peak_pages: execution.peak_pages,
             network: run.network,

@@ -15,7 +15,7 @@ use super::channels::{Channels, ReplayError};
 use super::keeper::Keeper;
 use super::mailbox::{Event, Mailbox, QUEUE_MAX};
 use super::reader::ReceiptReader;
-use super::task::Task;
+use super::task::{Commits, Task};
 use crate::clock::Clock;
 use crate::notary::Notary;
 use crate::store::disk::Disk;
@@ -95,7 +95,7 @@ impl Chain {
         }
         let channels = Arc::new(RwLock::new(channels));
         let journal = opened.journal;
-        let (commits, followed) = watch::channel(0);
+        let (commits, followed) = watch::channel(Commits::default());
         let (events, queue) = mpsc::channel::<Event>(QUEUE_MAX);
         let (wake, woken) = sync_channel(1);
         let reader =

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::channels::{Channel, Standing};
 use super::mailbox::{ProofSource, Recorded};
-use super::task::SharedChannels;
+use super::task::{Commits, SharedChannels};
 use crate::limits::BODY_LEN_MAX;
 use crate::store::{
     BlobError, BlobStore, BodyPlace, Filter, JournalReader, Page, Position, ReadError, RunBytes,
@@ -66,7 +66,7 @@ pub struct ReceiptReader {
     journal: JournalReader,
     blobs: BlobStore,
     channels: SharedChannels,
-    commits: watch::Receiver<u64>,
+    commits: watch::Receiver<Commits>,
 }
 
 impl From<StoredReceipt> for KeptReceipt {
@@ -136,7 +136,7 @@ impl ReceiptReader {
         journal: JournalReader,
         blobs: BlobStore,
         channels: SharedChannels,
-        commits: watch::Receiver<u64>,
+        commits: watch::Receiver<Commits>,
     ) -> Self {
         Self { journal, blobs, channels, commits }
     }
@@ -198,7 +198,7 @@ impl ReceiptReader {
     }
 
     /// Changes with every commit, for those who follow.
-    pub fn commits(&self) -> watch::Receiver<u64> {
+    pub fn commits(&self) -> watch::Receiver<Commits> {
         self.commits.clone()
     }
 

@@ -19,6 +19,15 @@ use crate::store::{AppendError, Journal, JournalReader, SegmentNumber};
 /// The state that the thread writes and readers read. Locked for look-ups and for one merge per commit.
 pub(super) type SharedChannels = Arc<RwLock<Channels>>;
 
+/// What the thread has written since the node's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// Batches that were written and synced.
+    pub count: u64,
+    /// Nanoseconds that writing and syncing them took.
+    pub nanos: u64,
+}
+
 pub(super) struct Task {
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) journal: Journal,
@@ -27,7 +36,7 @@ pub(super) struct Task {
     pub(super) notary: Notary,
     pub(super) clock: Arc<dyn Clock>,
     /// Bumped per commit, for those who follow.
-    pub(super) commits: watch::Sender<u64>,
+    pub(super) commits: watch::Sender<Commits>,
     /// Wakes the keeper when a segment is full.
     pub(super) wake: SyncSender<()>,
     pub(super) batch: OpenBatch,
@@ -110,8 +119,12 @@ impl Task {
             channels.read().unwrap_or_else(PoisonError::into_inner).encode(into);
         };
         let bytes = sealed.sealed().encode();
+        let begun = self.clock.now();
         match self.journal.append(&self.batch.draft, &bytes, &checkpoint) {
-            Ok(appended) => self.answer(&Arc::new(sealed), appended.receipts),
+            Ok(appended) => {
+                let nanos = self.clock.now().0.saturating_sub(begun.0);
+                self.answer(&Arc::new(sealed), appended.receipts, nanos);
+            }
             Err(error) => self.refuse(&error),
         }
         self.batch.clear();
@@ -123,14 +136,17 @@ impl Task {
         }
     }
 
-    fn answer(&mut self, sealed: &Arc<SealedBatch>, payloads: Vec<Bytes>) {
+    fn answer(&mut self, sealed: &Arc<SealedBatch>, payloads: Vec<Bytes>, nanos: u64) {
         {
             let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
             for (id, channel) in self.batch.staged.drain() {
                 channels.put(id, channel);
             }
         }
-        self.commits.send_modify(|commits| *commits += 1);
+        self.commits.send_modify(|commits| {
+            commits.count += 1;
+            commits.nanos = commits.nanos.saturating_add(nanos);
+        });
         let receipts = &self.batch.receipts;
         for (index, answer, is_repeat) in self.batch.waiting.drain(..) {
             let (receipt_id, receipt) = &receipts[index];

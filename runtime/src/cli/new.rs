@@ -66,7 +66,7 @@ impl Template {
     fn files(self) -> &'static [Embedded] {
         match self {
             Self::RustHandler => {
-                template!("rust-handler": "Cargo.toml.tmpl", "src/lib.rs", "README.md", ".gitignore")
+                template!("rust-handler": "Cargo.toml.tmpl", "build.rs", "src/lib.rs", "README.md", ".gitignore")
             }
             Self::RustCommand => {
                 template!("rust-command": "Cargo.toml.tmpl", "src/main.rs", "README.md", ".gitignore")

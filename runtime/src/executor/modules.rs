@@ -125,6 +125,7 @@ pub(super) struct Modules {
     compilers: Mutex<usize>,
     compiler_free: Condvar,
     compiled: AtomicU64,
+    cached: AtomicU64,
     refused_artefacts: AtomicU64,
 }
 
@@ -150,6 +151,7 @@ impl Modules {
             compilers: Mutex::new(0),
             compiler_free: Condvar::new(),
             compiled: AtomicU64::new(0),
+            cached: AtomicU64::new(0),
             refused_artefacts: AtomicU64::new(0),
         }
     }
@@ -160,10 +162,11 @@ impl Modules {
         (shelf.entries.len(), shelf.bytes)
     }
 
-    /// How many modules were compiled, and how many artefact files were refused.
-    pub(super) fn counts(&self) -> (u64, u64) {
+    /// How many modules were compiled, how many were taken from their artefact files, and how many of
+    /// those files were refused.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (read(&self.compiled), read(&self.refused_artefacts))
+        (read(&self.compiled), read(&self.cached), read(&self.refused_artefacts))
     }
 
     /// The function, ready to run; built by this call or by one that came before. `wasm` saves asking
@@ -314,7 +317,10 @@ impl Modules {
         let engine = &house.machine(key.variant).id;
         match artefact::open(&file, mac_key, engine, &key) {
             Ok((facts, code)) => match load(house, key, facts, code) {
-                Ok(loaded) => return Some(loaded),
+                Ok(loaded) => {
+                    self.cached.fetch_add(1, Ordering::Relaxed);
+                    return Some(loaded);
+                }
                 Err(error) => {
                     let path = folder.path(&name);
                     tracing::warn!(path = %path.display(), %error, "artefact not loaded");

@@ -99,6 +99,9 @@ async fn carry_out(
         order.into_parts();
     let papers = wants_receipt.then(|| (run_payload.clone(), input.encode()));
     let (function, log) = (run.function, execution.log.clone());
+    // Copied only for somebody who listens.
+    let asked = tracing::enabled!(target: "talea::call", tracing::Level::INFO)
+        .then(|| (input.method.clone(), input.path.clone()));
     let finished = Finished { run, run_payload, run_sealed, input, input_body, execution, payer };
     let recorded = doors.chain.record(finished).await?;
     keep_log(gateway, function, &recorded, log).await;
@@ -107,15 +110,6 @@ async fn carry_out(
     let receipt = &recorded.receipt;
     let nanos = doors.clock.now().0.saturating_sub(since.0);
     gateway.metrics.ran(&receipt.outcome, receipt.fuel, receipt.host_fuel, receipt.bill, nanos);
-    tracing::info!(
-        target: "talea::call",
-        function = %receipt.function,
-        outcome = %receipt.outcome,
-        fuel = receipt.fuel.0,
-        bill = receipt.bill.0,
-        receipt = %recorded.receipt_id,
-        micros = nanos / 1000,
-    );
     let mut response = reply::reply(Recorded {
         id: recorded.receipt_id,
         receipt,
@@ -123,6 +117,21 @@ async fn carry_out(
         headers: &output.headers,
         body,
     });
+    if let Some((method, path)) = asked {
+        tracing::info!(
+            target: "talea::call",
+            function = %receipt.function,
+            method = %method,
+            path = %path,
+            status = u64::from(response.status().as_u16()),
+            outcome = %receipt.outcome,
+            fuel = receipt.fuel.0,
+            bill = receipt.bill.0,
+            bytes = receipt.input_len.saturating_add(receipt.output_len),
+            receipt = %recorded.receipt_id,
+            micros = nanos / 1000,
+        );
+    }
     if let Some((run, input)) = papers {
         let (receipt, proof) = (recorded.payload.clone(), recorded.proof().encode());
         reply::attach(response.headers_mut(), &Papers { receipt, proof, run, input });

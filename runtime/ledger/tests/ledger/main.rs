@@ -8,7 +8,6 @@ mod chain;
 mod golden;
 mod ids;
 mod mutation;
-mod orders;
 mod price;
 mod proof;
 mod roundtrip;

@@ -12,7 +12,7 @@ use talea_ledger::sign::seal_document;
 use talea_ledger::*;
 
 /// Numbers of every length on the wire, not only large ones.
-pub(crate) fn number() -> impl Strategy<Value = u64> {
+fn number() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64_u32).prop_map(|(bits, shift)| bits >> shift)
 }
 
@@ -20,23 +20,23 @@ fn narrow() -> impl Strategy<Value = u32> {
     (any::<u32>(), 0..32_u32).prop_map(|(bits, shift)| bits >> shift)
 }
 
-pub(crate) fn digest() -> impl Strategy<Value = Digest> {
+fn digest() -> impl Strategy<Value = Digest> {
     any::<[u8; 32]>().prop_map(Digest::new)
 }
 
-pub(crate) fn network() -> impl Strategy<Value = NetworkId> {
+fn network() -> impl Strategy<Value = NetworkId> {
     any::<[u8; 32]>().prop_map(NetworkId::new)
 }
 
-pub(crate) fn channel() -> impl Strategy<Value = ChannelId> {
+fn channel() -> impl Strategy<Value = ChannelId> {
     any::<[u8; 32]>().prop_map(ChannelId::new)
 }
 
-pub(crate) fn secret() -> impl Strategy<Value = SecretKey> {
+fn secret() -> impl Strategy<Value = SecretKey> {
     any::<[u8; 32]>().prop_map(|bytes| SecretKey::from_bytes(&bytes))
 }
 
-pub(crate) fn key() -> impl Strategy<Value = PublicKey> {
+fn key() -> impl Strategy<Value = PublicKey> {
     secret().prop_map(|key| key.public())
 }
 
@@ -107,7 +107,7 @@ fn payment() -> impl Strategy<Value = Payment> {
     )
 }
 
-pub(crate) fn run() -> impl Strategy<Value = Run> {
+fn run() -> impl Strategy<Value = Run> {
     let names = (digest(), digest(), digest(), network());
     let numbers = (number(), number(), number(), narrow(), number(), number());
     (names, numbers, any::<bool>(), any::<[u8; 32]>(), price(), option::of(payment())).prop_map(
@@ -143,7 +143,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-pub(crate) fn receipt() -> impl Strategy<Value = Receipt> {
+fn receipt() -> impl Strategy<Value = Receipt> {
     let paid =
         (number(), channel(), number(), key()).prop_map(|(sequence, channel, owed, payer)| {
             ReceiptPayment { sequence: Sequence(sequence), channel, owed: Tal(owed), payer }
@@ -196,7 +196,7 @@ fn batch() -> impl Strategy<Value = Batch> {
     )
 }
 
-pub(crate) fn proof() -> impl Strategy<Value = Proof> {
+fn proof() -> impl Strategy<Value = Proof> {
     let path = vec(digest(), 0..=PATH_LEN_MAX);
     (0..LEAVES_MAX, path, batch(), secret()).prop_map(|(index, path, batch, secret)| Proof {
         path: path.try_into().unwrap(),
@@ -273,7 +273,7 @@ fn request() -> impl Strategy<Value = Request> {
     )
 }
 
-pub(crate) fn check<T: Document + PartialEq + std::fmt::Debug>(document: &T) {
+fn check<T: Document + PartialEq + std::fmt::Debug>(document: &T) {
     let bytes = document.encode();
     assert!(bytes.len() <= <T as Document>::LEN_MAX);
     assert_eq!(T::decode(&bytes).as_ref(), Ok(document));

@@ -426,19 +426,3 @@ fn a_proposal_leaves_out_what_does_not_apply_and_says_why() {
     let again = propose(&world.state, world.slot(), authority().public(), &reversed);
     assert_eq!(again.header, proposal.header);
 }
-
-/// Spends of one nonce on two branches: each applies on its own, neither on the other's state.
-#[test]
-fn a_double_spend_across_branches_is_refused_on_both() {
-    let (mut left, mut right) = (World::new(), World::new());
-    let on_left = left.order(&payer(), transfer(FUND / 2)).seal(&payer());
-    let rival = Action::OpenChannel(opening(FUND / 2, 50));
-    let on_right = right.order(&payer(), rival).seal(&payer());
-    left.submit(&on_left).unwrap();
-    right.submit(&on_right).unwrap();
-    assert_eq!(left.submit(&on_right), Err("nonce-used"));
-    assert_eq!(right.submit(&on_left), Err("nonce-used"));
-    // A block of one branch does not follow on the other.
-    let next = left.propose(&[]);
-    assert_eq!(apply(&right.state, &next).unwrap_err().code(), "wrong-parent");
-}

@@ -99,7 +99,7 @@ pub(super) async fn metrics(here: Extension<Here>) -> Served {
 
 fn gauges(gateway: &Gateway) -> Vec<Gauge> {
     let executor = gateway.doors.executor.gauges();
-    let batches = *gateway.doors.receipts.commits().borrow();
+    let commits = *gateway.doors.receipts.commits().borrow();
     let gauge = |name, help, value| Gauge { name, help, kind: "gauge", value };
     let counter =
         |name, help, value: u64| Gauge { name, help, kind: "counter", value: value as f64 };
@@ -115,7 +115,14 @@ fn gauges(gateway: &Gateway) -> Vec<Gauge> {
             executor.refused_artefacts,
         ),
         counter("receipts_total", "Receipts ever written.", gateway.doors.receipts.end().0),
-        counter("batches_total", "Batches signed and synced since the start.", batches),
+        counter("batches_total", "Batches signed and synced since the start.", commits.count),
+        Gauge {
+            name: "batch_write_seconds_total",
+            help: "Time of writing and syncing them.",
+            kind: "counter",
+            value: commits.nanos as f64 / 1e9,
+        },
+        counter("executor_cache_hits_total", "Artefacts taken from the disk.", executor.cached),
         counter("executor_repeats_total", "Runs repeated in the exact variant.", executor.repeats),
     ]
 }
