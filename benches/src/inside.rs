@@ -1,10 +1,11 @@
-//! Figures taken inside one process: documents, sealing, verifying, instances, first calls, audits.
+//! Figures taken inside one process: documents, sealing, verifying, instances, first calls, audits, prices.
 //!
 //! Owns the list of them and their table. Invariant: every figure stands beside what it is measured
 //! against, taken in the same rounds. Absent: HTTP, which is `talea-load`'s.
 
 pub mod audit;
 pub mod commit;
+pub mod costs;
 pub mod documents;
 pub mod first_call;
 pub mod guests;
@@ -94,7 +95,7 @@ pub fn all(
     filter: &str,
     mut progress: impl FnMut(&str),
 ) -> anyhow::Result<Vec<Figure>> {
-    let parts: [(&str, Part); 7] = [
+    let parts: [(&str, Part); 8] = [
         ("documents", documents::figures),
         ("sealing", sealing::figures),
         ("verifying", verifying::figures),
@@ -102,6 +103,7 @@ pub fn all(
         ("instance", instance::figures),
         ("first call", first_call::figures),
         ("audit", audit::figures),
+        ("costs", costs::figures),
     ];
     let mut figures = Vec::new();
     for (name, part) in parts {

@@ -30,6 +30,9 @@ fn build() -> Result<()> {
 
 /// Sealing, verifying, group commit, instances, first call, audit: in one process.
 fn core(rest: &[String]) -> Result<()> {
+    shell::heading("the kernels");
+    let kernels = ["build", "--release", "--locked", "--target", "wasm32-wasip1"];
+    shell::run(shell::cargo().args(kernels).current_dir(shell::root().join("benches/kernels")))?;
     shell::heading("core");
     shell::run(released("talea-bench").args(["core", "--results", RESULTS]).args(rest))
 }
