@@ -242,12 +242,15 @@ impl World {
         self.pass(self.plan.stormy)?;
         self.calm_down()?;
         let at_heal = self.best_finalised();
-        // Something to make final, so that an idle chain is no excuse.
+        // Something to make final, so that an idle chain is no excuse: at once, and again when a node that lagged
+        // knows the nonces that are used.
         let somebody = self.honest().next().expect("somebody is honest");
-        for account in 0..ACCOUNTS {
-            self.submit(somebody, account)?;
+        for slots in [self.plan.quiet / 3, self.plan.quiet - self.plan.quiet / 3] {
+            for account in 0..ACCOUNTS {
+                self.submit(somebody, account)?;
+            }
+            self.pass(slots)?;
         }
-        self.pass(self.plan.quiet)?;
         self.settled(at_heal)?;
         Ok(self.audit.figures)
     }
