@@ -24,6 +24,8 @@ pub mod message;
 mod mutations;
 mod peers;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -68,6 +68,14 @@ header = record(
     by=key, len=small, net=digest, body=digest, slot=number, count=small, state=digest, height=number,
     parent=link(DOC),
 )  # fmt: skip
+round_number = uint(2**64 - 1, 1)
+vote = record(
+    by=key, net=digest, block=link(DOC), phase=uint(1), round=round_number, height=number
+)
+commit = record(
+    net=digest, block=link(DOC), round=round_number, votes=array_of(sealed, 128), height=number
+)
+equivocation = record(first=sealed, second=sealed)
 block_whole = record(body=array_of(blob(), 4096), head=sealed)
 
 key_of_record = one_of(
@@ -118,7 +126,8 @@ evidence = record(
 SHAPES.update(
     {
         "params": params, "transaction": transaction, "voucher": voucher, "session": session, "block": header,
-        "block-whole": block_whole, "record": kept, "evidence": evidence,
+        "block-whole": block_whole, "record": kept, "evidence": evidence, "vote": vote, "commit": commit,
+        "equivocation": equivocation,
     }
 )  # fmt: skip
 

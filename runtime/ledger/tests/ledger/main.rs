@@ -14,3 +14,4 @@ mod roundtrip;
 mod samples;
 mod signature;
 mod tree;
+mod votes;

@@ -271,6 +271,7 @@ pub(crate) fn sample<T: Document>(name: &'static str, document: &T) -> Sample {
 pub(crate) fn all() -> Vec<Sample> {
     let mut all = calls();
     all.extend(crate::chain::all());
+    all.extend(crate::votes::all());
     all
 }
 

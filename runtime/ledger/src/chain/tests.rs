@@ -1,0 +1,277 @@
+//! One node and what it refuses: each with its stable code, and with nothing changed.
+
+#![allow(clippy::arithmetic_side_effects, reason = "a test may fail loudly")]
+
+use proptest::prelude::*;
+
+use super::message::Message;
+use super::*;
+use crate::codec::Document as _;
+use crate::id::{Digest, SecretKey};
+use crate::params::NetworkParams;
+use crate::sign::{self, Domain};
+use crate::transaction::{Action as Order, Transaction, Transfer};
+use crate::units::{Nonce, Tal};
+
+const PEER: Peer = Peer(7);
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_bytes(&[n; 32])
+}
+
+/// A network of three authorities with the keys 1, 2, 3, which funds 9.
+fn network() -> Arc<Network> {
+    let mut params = NetworkParams::development(&[key(9).public()], key(1).public());
+    params.authorities =
+        vec![key(1).public(), key(2).public(), key(3).public()].try_into().unwrap();
+    params.slot_len = Nanos(1_000);
+    params.start = UnixNanos::ZERO;
+    Arc::new(Network::new(params).unwrap())
+}
+
+fn open(n: u8) -> Chain {
+    let network = network();
+    let recovered = Recovered::genesis(&network);
+    Chain::open(network, Box::new(key(n)), Bounds::NODE, recovered, UnixNanos::ZERO).unwrap().0
+}
+
+fn at(slot: u64) -> UnixNanos {
+    UnixNanos(slot * 1_000 + 1)
+}
+
+fn transfer(nonce: u64) -> Vec<u8> {
+    let transaction = Transaction {
+        action: Order::Transfer(Transfer { to: key(8).public(), amount: Tal(1) }),
+        network: network().id(),
+        sender: key(9).public(),
+        nonce: Nonce(nonce),
+        builds_on: None,
+    };
+    transaction.seal(&key(9)).encode()
+}
+
+fn submit(chain: &mut Chain, now: UnixNanos, envelope: Vec<u8>) -> Result<TransactionId, Reason> {
+    let submission = Submission(1);
+    let actions = chain.handle(now, Event::Submit { submission, envelope });
+    actions
+        .into_iter()
+        .find_map(|action| match action {
+            Action::Answer { outcome, .. } => Some(outcome),
+            _ => None,
+        })
+        .expect("every submission is answered")
+}
+
+/// The block of a slot by its owner, holding one transfer.
+fn block(slot: u64) -> Block {
+    let owner = 1 + (slot % 3) as u8;
+    let mut chain = open(owner);
+    submit(&mut chain, UnixNanos::ZERO, transfer(0)).unwrap();
+    chain.handle(at(slot), Event::Tick);
+    chain.block(&chain.head().id).expect("it authored").to_block()
+}
+
+fn hear(chain: &mut Chain, now: UnixNanos, message: Message) -> Vec<Action> {
+    chain.handle(now, Event::Message { from: PEER, message })
+}
+
+fn code(actions: &[Action]) -> Option<&'static str> {
+    actions.iter().find_map(|action| match action {
+        Action::Refused { code, .. } => Some(*code),
+        _ => None,
+    })
+}
+
+fn resealed(block: &Block, by: u8, change: impl Fn(&mut crate::block::Header)) -> Block {
+    let mut header = crate::block::Header::decode(block.head.payload()).unwrap();
+    change(&mut header);
+    let head = sign::seal(&key(by), Domain::Block, header.encode());
+    Block { head, body: block.body.clone() }
+}
+
+#[test]
+fn a_block_of_the_right_author_and_slot_is_taken() {
+    let mut chain = open(1);
+    let actions = hear(&mut chain, at(2), Message::Block(block(2)));
+    assert_eq!(code(&actions), None);
+    assert_eq!(chain.head().height, Height(1));
+    assert!(matches!(actions[0], Action::Persist(Record::Block(_))), "written before all else");
+}
+
+#[test]
+fn bad_blocks_are_refused_with_their_code() {
+    let good = block(2);
+    let owner = 3;
+    let cases: [(&str, Block); 9] = [
+        ("wrong-author", resealed(&good, 1, |header| header.author = key(1).public())),
+        ("wrong-signer", resealed(&good, 1, |_| {})),
+        ("wrong-author", resealed(&good, owner, |header| header.slot = Slot(3))),
+        ("future-slot", resealed(&good, owner, |header| header.slot = Slot(302))),
+        ("wrong-height", resealed(&good, owner, |header| header.height = Height(2))),
+        ("wrong-state-root", resealed(&good, owner, |header| header.state = Digest::of(b"x"))),
+        ("wrong-body-root", resealed(&good, owner, |header| header.body = Digest::of(b"x"))),
+        ("body-size", Block { body: Vec::new(), ..good.clone() }),
+        ("wrong-network", {
+            resealed(&good, owner, |header| header.network = crate::NetworkId::DEVELOPMENT)
+        }),
+    ];
+    for (expected, block) in cases {
+        let mut chain = open(1);
+        let before = chain.head_state().root();
+        let actions = hear(&mut chain, at(2), Message::Block(block));
+        assert_eq!(code(&actions), Some(expected));
+        assert_eq!(chain.head().height, Height::ZERO, "{expected}");
+        assert_eq!(chain.head_state().root(), before, "{expected}");
+    }
+}
+
+#[test]
+fn a_body_that_nobody_gives_is_given_up() {
+    let mut chain = open(1);
+    chain.handle(at(2), Event::Joined(PEER));
+    let actions = hear(&mut chain, at(2), Message::Announce(block(2).head));
+    let asks = |actions: &[Action]| {
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Send { message: Message::GetBlocks(_), .. }))
+    };
+    assert!(asks(&actions));
+    let mut refused = Vec::new();
+    for tick in 0..40 {
+        let actions = chain.handle(UnixNanos(2_001 + tick * 500), Event::Tick);
+        refused.extend(code(&actions));
+    }
+    assert_eq!(refused, ["withheld-body"]);
+    assert_eq!(chain.head().height, Height::ZERO);
+}
+
+#[test]
+fn two_blocks_of_a_slot_are_evidence_and_a_third_is_not_taken_unasked() {
+    let good = block(2);
+    let mut chain = open(1);
+    let twice = [
+        good.head.clone(),
+        resealed(&good, 3, |header| header.state = Digest::of(b"2")).head,
+        resealed(&good, 3, |header| header.state = Digest::of(b"3")).head,
+    ];
+    let mut evidence = 0;
+    let mut codes = Vec::new();
+    for header in twice {
+        let actions = hear(&mut chain, at(2), Message::Announce(header));
+        evidence += actions
+            .iter()
+            .filter(|action| matches!(action, Action::Persist(Record::Equivocation(_))))
+            .count();
+        codes.push(code(&actions));
+    }
+    assert_eq!(evidence, 1);
+    assert_eq!(codes, [None, None, Some("slot-taken")]);
+}
+
+#[test]
+fn submissions_are_answered_after_they_are_written_and_refused_with_a_reason() {
+    let mut chain = open(1);
+    let envelope = transfer(0);
+    let submission = Submission(5);
+    let actions =
+        chain.handle(UnixNanos::ZERO, Event::Submit { submission, envelope: envelope.clone() });
+    let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted).unwrap();
+    let written = place(|action| matches!(action, Action::Persist(Record::Transaction(_))));
+    let answered = place(|action| matches!(action, Action::Answer { outcome: Ok(_), .. }));
+    let sent = place(|action| matches!(action, Action::Broadcast(Message::Transaction(_))));
+    assert!(written < answered && answered < sent);
+
+    assert!(submit(&mut chain, UnixNanos::ZERO, envelope.clone()).is_ok(), "again: the same");
+    let reason = |outcome: Result<TransactionId, Reason>| outcome.unwrap_err().to_string();
+    assert_eq!(reason(submit(&mut chain, UnixNanos::ZERO, vec![1, 2, 3])), "malformed");
+    let mut forged = envelope;
+    let last = forged.windows(64).position(|part| part[..2] == [0x58, 64]).unwrap() + 5;
+    forged[last] ^= 1;
+    assert_eq!(reason(submit(&mut chain, UnixNanos::ZERO, forged)), "bad-signature");
+    assert_eq!(reason(submit(&mut chain, UnixNanos::ZERO, transfer(9_999))), "nonce-gap");
+    assert_eq!(chain.pool().len(), 1);
+}
+
+#[test]
+fn an_authority_rests_when_its_head_is_final_and_nothing_is_pending() {
+    let mut chain = open(1);
+    for slot in 1..9 {
+        chain.handle(at(slot), Event::Tick);
+    }
+    assert_eq!(chain.head().height, Height::ZERO);
+    submit(&mut chain, at(9), transfer(0)).unwrap();
+    assert_eq!(chain.head().height, Height(1), "slot 9 is its own");
+    chain.handle(at(10), Event::Tick);
+    assert_eq!(chain.head().height, Height(1), "slot 10 is another's");
+    chain.handle(at(12), Event::Tick);
+    assert_eq!(chain.head().height, Height(2), "the head is not final: it goes on");
+}
+
+/// Blocks of all three authorities, some beside each other.
+fn forest() -> Vec<Block> {
+    let mut chains: Vec<Chain> = (1..=3).map(open).collect();
+    let mut blocks = Vec::new();
+    submit(&mut chains[0], UnixNanos::ZERO, transfer(0)).unwrap();
+    submit(&mut chains[1], UnixNanos::ZERO, transfer(0)).unwrap();
+    submit(&mut chains[2], UnixNanos::ZERO, transfer(0)).unwrap();
+    for slot in 1..=9 {
+        let owner = (slot % 3) as usize;
+        chains[owner].handle(at(slot), Event::Tick);
+        let head = chains[owner].head().id;
+        let block = chains[owner].block(&head).expect("it authored").to_block();
+        if slot >= 5 {
+            // From here on the first two hear each other; the third stays alone.
+            for other in [0, 1] {
+                for known in blocks.iter().chain([&block]).cloned() {
+                    chains[other].handle(
+                        at(slot),
+                        Event::Message { from: PEER, message: Message::Block(known) },
+                    );
+                }
+            }
+        }
+        blocks.push(block);
+    }
+    blocks
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Law 6: the same blocks in any order, with repeats, give the same head and the same state.
+    #[test]
+    fn law_6_permuted_deliveries_give_the_same_head(order in Just(forest()).prop_shuffle()) {
+        let deliver = |blocks: &[Block]| {
+            let mut chain = open(4);
+            for _ in 0..blocks.len() {
+                for block in blocks {
+                    hear(&mut chain, at(10), Message::Block(block.clone()));
+                }
+            }
+            (chain.head(), chain.head_state().root())
+        };
+        prop_assert_eq!(deliver(&order), deliver(&forest()));
+    }
+
+    /// Whatever bytes a peer sends: no panic, and the head stays.
+    #[test]
+    fn any_message_is_survived(
+        which in 0_usize..4, at_byte: prop::sample::Index, flip in 1_u8..=255
+    ) {
+        let block = block(2);
+        let message = [
+            Message::Block(block.clone()),
+            Message::Announce(block.head.clone()),
+            Message::Headers(vec![block.head.clone()].try_into().unwrap()),
+            Message::Vote(block.head),
+        ][which].clone();
+        let mut bytes = message.encode();
+        let place = at_byte.index(bytes.len());
+        bytes[place] ^= flip;
+        let mut chain = open(1);
+        if let Ok(message) = Message::decode(&bytes) {
+            hear(&mut chain, at(2), message);
+            prop_assert_eq!(chain.head().height, Height::ZERO);
+        }
+    }
+}
