@@ -10,6 +10,7 @@ use talea_ledger::{
     Pages, Payment, Ppm, Price, ProfileId, Receipt, Run, RunId, SecretKey, Sequence, Tal,
     UnixNanos, message, sign,
 };
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::channels::ChannelError;
@@ -23,6 +24,8 @@ use crate::store::{Filter, Retention, RunBytes};
 
 /// Some dozen receipts fill a segment.
 const SEGMENT: u64 = 64 * 1024;
+/// Runs under way at once in a storm: at up to a KiB each, one commit of them all fits into a segment.
+const UNDER_WAY: usize = 32;
 
 fn host() -> SecretKey {
     SecretKey::from_bytes(&[7; 32])
@@ -202,17 +205,18 @@ async fn the_same_run_again_gets_its_receipt_and_another_one_a_conflict() {
 /// Every sequence of three channels is sent three times at once: twice the same run, once another one.
 async fn storm(chain: &Chain, sequences: u64) -> Vec<Result<Recorded, RecordError>> {
     let mut tasks = JoinSet::new();
+    let turns = Arc::new(Semaphore::new(UNDER_WAY));
     for sequence in 1..=sequences {
-        for seed in 1..=3 {
-            for salt in [0, 0, 1] {
-                let mailbox = chain.mailbox();
-                tasks.spawn(async move { mailbox.record(paid(seed, sequence, salt)).await });
-            }
+        let orders = (1..=3)
+            .flat_map(|seed| [0, 0, 1].map(|salt| paid(seed, sequence, salt)))
+            .chain([free(u8::try_from(sequence % 250).unwrap())]);
+        for order in orders {
+            let (mailbox, turns) = (chain.mailbox(), turns.clone());
+            tasks.spawn(async move {
+                let _turn = turns.acquire().await.unwrap();
+                mailbox.record(order).await
+            });
         }
-        let mailbox = chain.mailbox();
-        tasks.spawn(
-            async move { mailbox.record(free(u8::try_from(sequence % 250).unwrap())).await },
-        );
     }
     tasks.join_all().await
 }
@@ -255,9 +259,12 @@ async fn a_power_cut_in_a_storm_loses_no_answered_receipt() {
     let chain = open(&disk).unwrap();
     let answered = Arc::new(Mutex::new(Vec::<Recorded>::new()));
     let mut tasks = JoinSet::new();
+    let turns = Arc::new(Semaphore::new(UNDER_WAY));
     for sequence in 1..=300_u64 {
         let (mailbox, answered) = (chain.mailbox(), Arc::clone(&answered));
+        let turns = turns.clone();
         tasks.spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
             let seed = u8::try_from(sequence % 4 + 1).unwrap();
             let recorded = mailbox.record(paid(seed, sequence, 0)).await.unwrap();
             answered.lock().unwrap().push(recorded);
