@@ -17,6 +17,8 @@ mod hostile;
 mod http;
 #[path = "e2e/kill.rs"]
 mod kill;
+#[path = "e2e/ledger.rs"]
+mod ledger;
 #[path = "e2e/node.rs"]
 mod node;
 

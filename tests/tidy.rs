@@ -28,41 +28,51 @@ const OWNERS: [(&str, &[&str]); 5] = [
 
 /// `(module, modules of this crate it must never import)`: the pipeline
 /// `call < auth < registry < executor < notary < chain < gateway`, read from left to right.
-const NEVER: [(&str, &[&str]); 12] = [
+const NEVER: [(&str, &[&str]); 13] = [
     (
         "limits",
         &[
             "clock", "config", "store", "call", "auth", "registry", "executor", "notary", "chain",
-            "gateway", "node", "cli",
+            "ledger", "gateway", "node", "cli",
         ],
     ),
     (
         "clock",
         &[
-            "config", "store", "call", "auth", "registry", "executor", "notary", "chain",
+            "config", "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger",
             "gateway", "node", "cli",
         ],
     ),
     (
         "config",
         &[
-            "store", "call", "auth", "registry", "executor", "notary", "chain", "gateway", "node",
-            "cli",
+            "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger",
+            "gateway", "node", "cli",
         ],
     ),
     (
         "store",
-        &["call", "auth", "registry", "executor", "notary", "chain", "gateway", "node", "cli"],
+        &[
+            "call", "auth", "registry", "executor", "notary", "chain", "ledger", "gateway", "node",
+            "cli",
+        ],
     ),
     (
         "call",
-        &["store", "auth", "registry", "executor", "notary", "chain", "gateway", "node", "cli"],
+        &[
+            "store", "auth", "registry", "executor", "notary", "chain", "ledger", "gateway",
+            "node", "cli",
+        ],
     ),
-    ("auth", &["registry", "executor", "notary", "chain", "gateway", "node", "cli"]),
-    ("registry", &["notary", "chain", "gateway", "node", "cli"]),
-    ("executor", &["call", "auth", "registry", "notary", "chain", "gateway", "node", "cli"]),
-    ("notary", &["store", "chain", "gateway", "node", "cli"]),
+    ("auth", &["registry", "executor", "notary", "chain", "ledger", "gateway", "node", "cli"]),
+    ("registry", &["notary", "chain", "ledger", "gateway", "node", "cli"]),
+    (
+        "executor",
+        &["call", "auth", "registry", "notary", "chain", "ledger", "gateway", "node", "cli"],
+    ),
+    ("notary", &["store", "chain", "ledger", "gateway", "node", "cli"]),
     ("chain", &["call", "auth", "registry", "gateway", "node", "cli"]),
+    ("ledger", &["call", "auth", "registry", "executor", "chain", "gateway", "node", "cli"]),
     ("gateway", &["node", "cli"]),
     ("node", &["cli"]),
 ];

@@ -16,6 +16,7 @@ mod exit;
 mod facts;
 mod guest;
 mod invoke;
+mod ledger;
 mod logs;
 mod moment;
 mod new;
@@ -85,8 +86,8 @@ struct NodeArgs {
 /// Whose key signs.
 #[derive(Clone, Debug, Args)]
 struct SignerArgs {
-    /// Sign with this key (64 hex digits in a private file) instead of the wallet's
-    #[arg(long, value_name = "FILE", help_heading = "Node")]
+    /// Sign with this key (a private file of 64 hex digits, or a name of `talea wallet list`)
+    #[arg(long, value_name = "KEY", help_heading = "Node")]
     key: Option<PathBuf>,
 }
 
@@ -108,9 +109,12 @@ enum Command {
     Receipt(receipt::ReceiptCommand),
     /// Show what a function wrote to its log
     Logs(logs::LogsArgs),
-    /// Show or make the key that signs for you
+    /// Show, make, list or fund the keys that sign for you
     #[command(subcommand)]
     Wallet(wallet::commands::WalletCommand),
+    /// Ask the ledger, send money, prove, verify, rebuild
+    #[command(subcommand)]
+    Ledger(Box<ledger::LedgerCommand>),
     /// Run a node
     Node(Box<node::NodeRunArgs>),
     /// Check this machine, the wallet, and a node
@@ -188,6 +192,7 @@ fn dispatch(command: Command, context: &Context) -> Ran {
         Command::Receipt(command) => block_on(receipt::run(&command, context)),
         Command::Logs(args) => block_on(logs::run(&args, context)),
         Command::Wallet(command) => wallet::commands::run(command, context),
+        Command::Ledger(command) => block_on(ledger::run(&command, context)),
         Command::Node(args) => node::run(&args, context),
         Command::Doctor(args) => block_on(doctor::run(&args, context)),
         Command::Completion(args) => completion::run(&args, context),
@@ -283,6 +288,23 @@ mod tests {
             ("talea dev hello --like 127.0.0.1:1 --no-watch", None),
             ("talea completion tcsh", Some(Exit::Usage)),
             ("talea wallet show --output json", None),
+            ("talea wallet new alice", None),
+            ("talea wallet new Alice!", Some(Exit::Usage)),
+            ("talea wallet list --offline", None),
+            ("talea wallet fund --amount 5M --key alice", None),
+            ("talea wallet fund --amount five", Some(Exit::Usage)),
+            ("talea ledger", Some(Exit::Usage)),
+            ("talea ledger balance alice", None),
+            ("talea ledger transfer alice", Some(Exit::Usage)),
+            ("talea ledger transfer alice 5k --no-wait", None),
+            ("talea ledger transfer alice 5x", Some(Exit::Usage)),
+            ("talea ledger blocks --after 3 --limit 5", None),
+            ("talea ledger show 12", None),
+            ("talea ledger prove me/hello --save p.json", None),
+            ("talea ledger verify p.json --network 12", Some(Exit::Usage)),
+            ("talea ledger rebuild", Some(Exit::Usage)),
+            ("talea ledger rebuild --data d", None),
+            ("talea ledger genesis f --name n", Some(Exit::Usage)),
             ("talea --output json wallet show", None),
             ("talea wallet show --output yaml", Some(Exit::Usage)),
             ("talea doctor --node https://example.org", Some(Exit::Usage)),

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use talea_ledger::{Fuel, NetworkId, Pages, Price, PublicKey, Tal};
+use talea_ledger::{Fuel, Pages, Price, PublicKey, Tal};
 
 use crate::limits;
 
@@ -53,8 +53,9 @@ impl Sources {
 /// Everything one node needs to know to start. Each part is handed only its piece.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The network this node belongs to; runs of another are refused.
-    pub network: NetworkId,
+    /// The file with the parameters of the network this node belongs to. Without it the node is a development
+    /// network of its own.
+    pub network: Option<PathBuf>,
     /// Address to serve HTTP on; port 0 asks the system for a free one.
     pub listen: SocketAddr,
     /// Where to write the bound address, for programs that asked for port 0.
@@ -300,7 +301,7 @@ impl Config {
             given.read_optional("key_file", value::path)?.unwrap_or_else(|| data.join("key"));
         let is_local = listen.ip().is_loopback();
         Ok(Self {
-            network: given.read("network", value::network)?,
+            network: given.read_optional("network.params", value::path)?,
             listen,
             addr_file: given.read_optional("addr_file", value::path)?,
             key_file,

@@ -47,6 +47,7 @@ use crate::chain::{Mailbox, ReceiptReader, RecordError};
 use crate::clock::Clock;
 use crate::config;
 use crate::executor::Executor;
+use crate::ledger;
 use crate::registry::Registry;
 use crate::store::{FunctionShelf, LogShelf};
 
@@ -59,6 +60,8 @@ pub(crate) struct Doors {
     pub(crate) executor: Arc<Executor>,
     pub(crate) chain: Mailbox,
     pub(crate) receipts: ReceiptReader,
+    pub(crate) ledger: ledger::Mailbox,
+    pub(crate) blocks: ledger::Reader,
     pub(crate) functions: Arc<FunctionShelf>,
     pub(crate) logs: Arc<LogShelf>,
     /// Bumped whenever some function's log has grown.
@@ -102,6 +105,11 @@ impl Gateway {
     /// Returns when no receipt can be recorded any more, because the chain's thread has ended.
     pub(crate) async fn chain_ended(&self) {
         self.doors.chain.closed().await;
+    }
+
+    /// Returns when no transaction can be accepted any more, because the ledger's thread has ended.
+    pub(crate) async fn ledger_ended(&self) {
+        self.doors.ledger.closed().await;
     }
 
     /// From now on `/ready` says no; requests under way and new ones are still served.

@@ -21,6 +21,8 @@ pub mod notary;
 
 pub mod chain;
 
+pub mod ledger;
+
 pub mod gateway;
 
 pub mod node;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use talea_ledger::profile::Profile;
-use talea_ledger::{Fuel, PublicKey};
+use talea_ledger::{Document as _, Fuel, Network, NetworkParams, PublicKey};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,8 +25,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::executor::{self, Compiler, Executor, ExecutorConfig, MacKey};
 use crate::gateway::{self, Doors, Gateway};
+use crate::ledger::{self, Ledger, LedgerError, LedgerOptions};
 use crate::notary::Notary;
 use crate::registry::{Registry, Seeds};
+use crate::store::ledger::LOG_SEGMENT_LEN;
 use crate::store::{
     FolderError, FunctionShelf, LogShelf, NodeFolder, Retention, SEGMENT_LEN, ShelfError, keys,
 };
@@ -45,6 +47,8 @@ pub struct Running {
     gateway: Arc<Gateway>,
     served: JoinHandle<()>,
     chain: Chain,
+    ledger: Ledger,
+    network: Arc<Network>,
     _folder: NodeFolder,
 }
 
@@ -75,6 +79,17 @@ pub enum StartError {
     /// The journal cannot be used.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The network's parameters cannot be used.
+    #[error("the network's parameters in {} cannot be used: {reason}", path.display())]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// A part of the start panicked.
     #[error("a part of the start ended badly")]
     Task(#[from] tokio::task::JoinError),
@@ -104,6 +119,17 @@ pub enum StartError {
     Program(#[source] io::Error),
 }
 
+/// What went wrong before or at the end of a node. What was answered is on the disk all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// A receipt could not be written.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The ledger could not be written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
 /// Starts a node whose compiler is a child process of this very program: for the `talea` binary, whose
 /// first act is to look whether it is that child.
 pub async fn start(config: Config) -> Result<Running, StartError> {
@@ -119,7 +145,8 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let disk = folder.disk();
     let unusable = |source| StartError::Key { path: config.key_file.clone(), source };
     let (key, is_new) = keys::load_or_create(&config.key_file).map_err(unusable)?;
-    let notary = Notary::new(key, config.network);
+    let network = Arc::new(network(&config, key.public())?);
+    let notary = Notary::new(key, network.id());
     let host = notary.public();
     if is_new {
         tracing::info!(%host, path = %config.key_file.display(), "made a new key for this node");
@@ -130,6 +157,20 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let logs = LogShelf::open(disk.clone(), "logs", notify).map_err(StartError::Logs)?;
     let executor = Arc::new(executor(&config, &folder, functions.clone(), compiler)?);
     let retention = retention(&config);
+    let ledger = LedgerOptions {
+        disk: disk.clone(),
+        segment_len: LOG_SEGMENT_LEN,
+        network: network.clone(),
+        notary: notary.clone(),
+        clock: clock.clone(),
+    };
+    let ledger = tokio::task::spawn_blocking(move || Ledger::open(ledger)).await??;
+    if ledger.cut() > 0 {
+        tracing::warn!(
+            bytes = ledger.cut(),
+            "cut a torn commit off the ledger's log; nobody was answered for it"
+        );
+    }
     let options =
         ChainOptions { disk, segment_len: SEGMENT_LEN, retention, notary, clock: clock.clone() };
     // Reading the journal's end may take the disk a while.
@@ -140,12 +181,12 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
             "cut a torn commit off the journal; nobody was answered for it"
         );
     }
-    let offer = offer(&config, host);
+    let offer = offer(&config, &network, host);
     let channels = Arc::new(KeptChannels(chain.reader()));
     let doors = Doors {
         auth: Auth::new(offer.clone(), &config.free, config.credit, config.deploy, channels),
         registry: Registry::new(
-            Arc::new(KeptFunctions(functions.clone())),
+            Arc::new(KeptFunctions { shelf: functions.clone(), ledger: ledger.reader() }),
             offer,
             config.runs.fuel_free,
             Seeds::from_seed(entropy()?),
@@ -153,6 +194,8 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         executor,
         chain: chain.mailbox(),
         receipts: chain.reader(),
+        ledger: ledger.mailbox(),
+        blocks: ledger.reader(),
         functions,
         logs: Arc::new(logs),
         logged,
@@ -170,7 +213,8 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let (stop, stopping) = watch::channel(false);
     let served = tokio::spawn(gateway::serve(gateway.clone(), listener, stopping));
     tracing::info!(%addr, %host, version = env!("CARGO_PKG_VERSION"), "listening");
-    Ok(Running { addr, host, cut: chain.cut(), stop, gateway, served, chain, _folder: folder })
+    let cut = chain.cut();
+    Ok(Running { addr, host, cut, stop, gateway, served, chain, ledger, network, _folder: folder })
 }
 
 fn executor(
@@ -191,10 +235,10 @@ fn executor(
 }
 
 /// The host's terms: what its owner allows, and no more fuel than the wall-clock limit covers.
-fn offer(config: &Config, host: PublicKey) -> Offer {
+fn offer(config: &Config, network: &Network, host: PublicKey) -> Offer {
     let runs = &config.runs;
     Offer {
-        network: config.network,
+        network: network.id(),
         host,
         profile: Profile::v1().id(),
         price: config.price,
@@ -203,6 +247,21 @@ fn offer(config: &Config, host: PublicKey) -> Offer {
         output_len_max: runs.output_len_max,
         log_len_max: runs.log_len_max,
     }
+}
+
+/// The network of a file, or a development network of this node alone.
+pub fn network(config: &Config, host: PublicKey) -> Result<Network, StartError> {
+    let (path, params) = match &config.network {
+        None => (PathBuf::new(), ledger::development(host)),
+        Some(path) => {
+            let unusable = |reason| StartError::Network { path: path.clone(), reason };
+            let bytes = std::fs::read(path).map_err(|fault| unusable(fault.to_string()))?;
+            let params =
+                NetworkParams::decode(&bytes).map_err(|fault| unusable(fault.to_string()))?;
+            (path.clone(), params)
+        }
+    };
+    Network::new(params).map_err(|fault| StartError::Network { path, reason: fault.to_string() })
 }
 
 /// Fuel that surely ends within a time.
@@ -267,23 +326,29 @@ impl Running {
         self.host
     }
 
+    /// The network it belongs to.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
     /// Bytes of a commit that a crash had torn and that were cut off the journal at start.
     pub fn cut(&self) -> u64 {
         self.cut
     }
 
     /// Serves until the process is told to end, the chain ends by itself, or the server does.
-    pub async fn until_told(self) -> Result<(), ChainError> {
+    pub async fn until_told(self) -> Result<(), StopError> {
         tokio::select! {
             told = told_to_end() => tracing::info!(signal = told, "ending"),
             () = self.gateway.chain_ended() => tracing::error!("the chain has ended"),
+            () = self.gateway.ledger_ended() => tracing::error!("the ledger has ended"),
         }
         self.stop().await
     }
 
     /// Ends in order; everybody who waits is answered.
-    pub async fn stop(self) -> Result<(), ChainError> {
-        let Self { stop, gateway, served, chain, .. } = self;
+    pub async fn stop(self) -> Result<(), StopError> {
+        let Self { stop, gateway, served, chain, ledger, .. } = self;
         gateway.stop();
         // The server has ended already if nobody hears this.
         let _ = stop.send(true);
@@ -291,7 +356,9 @@ impl Running {
             tracing::error!(%fault, "the server ended badly");
         }
         drop(gateway);
-        chain.close().await
+        let ledger = ledger.close().await;
+        chain.close().await?;
+        Ok(ledger?)
     }
 }
 

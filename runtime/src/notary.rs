@@ -1,18 +1,21 @@
-//! The node's secret key, and the one thing it signs here: batches of receipts.
+//! The node's secret key, and what it signs: batches of receipts, blocks and votes, the node's own transactions.
 //!
 //! Invariant: the key leaves this module neither as bytes nor as a reference; what is signed names the
 //! network and the type of the document.
 //! Absent: the store and tokio. The notary signs what it is handed; that nothing signed leaves the node before
 //! it is on the disk is the chain's business.
 
-use talea_ledger::batch::{BatchHead, SealedBatch, seal_batch};
-use talea_ledger::merkle::ProofError;
-use talea_ledger::{NetworkId, PublicKey, SecretKey, UnixNanos};
+use std::sync::Arc;
 
-/// Signs in the name of the node.
-#[derive(Debug)]
+use talea_ledger::batch::{BatchHead, SealedBatch, seal_batch};
+use talea_ledger::finality::Signer;
+use talea_ledger::merkle::ProofError;
+use talea_ledger::{Domain, NetworkId, PublicKey, Sealed, SecretKey, Transaction, UnixNanos, sign};
+
+/// Signs in the name of the node. Clones share the key.
+#[derive(Debug, Clone)]
 pub struct Notary {
-    key: SecretKey,
+    key: Arc<SecretKey>,
     public: PublicKey,
     network: NetworkId,
 }
@@ -21,7 +24,7 @@ impl Notary {
     /// A notary of this key in this network.
     pub fn new(key: SecretKey, network: NetworkId) -> Self {
         let public = key.public();
-        Self { key, public, network }
+        Self { key: Arc::new(key), public, network }
     }
 
     /// The node's public key.
@@ -42,6 +45,22 @@ impl Notary {
         receipts: &[B],
     ) -> Result<SealedBatch, ProofError> {
         seal_batch(&self.key, BatchHead { network: self.network, number, at }, receipts)
+    }
+
+    /// Signs a transaction that this node sends.
+    pub fn transaction(&self, transaction: &Transaction) -> Sealed {
+        transaction.seal(&self.key)
+    }
+}
+
+/// The chain has its headers and votes signed here.
+impl Signer for Notary {
+    fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    fn seal(&self, domain: Domain, payload: Vec<u8>) -> Sealed {
+        sign::seal(&self.key, domain, payload)
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `journal` | receipts, with all that is needed to check them | when `append` returns, before a caller is answered |
 //! | `blobs` | bodies too large for the journal | when `put` returns, before the receipt that names them |
+//! | `ledger` | every record of the chain, and what is looked up of them | when `append` returns, before a transaction is said to be accepted |
 //! | `functions` | wasm bytes, registrations, names | when `put` returns, before the deploy is answered |
 //! | `keys` | the node's secrets | before anything is signed with them |
 //! | `logs` | what guests wrote to their log | with the next write-back of the system: a killed process loses nothing, a power cut may |
@@ -18,6 +19,7 @@ pub mod disk;
 mod functions;
 mod journal;
 pub mod keys;
+pub mod ledger;
 mod logs;
 
 use std::fs::{self, File, OpenOptions};

@@ -10,7 +10,6 @@
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 #![allow(clippy::disallowed_methods, reason = "measuring is reading the clock")]
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,40 +24,18 @@ use talea_ledger::sign::seal_document;
 use talea_ledger::transaction::{Action, Transfer};
 use talea_ledger::*;
 
-/// Rounds of each measurement; the best is told.
-const ROUNDS: usize = 5;
-/// A round repeats its work until it has taken so long, which is far above the grain of the clock.
-const ROUND: Duration = Duration::from_millis(60);
+/// Runs of each measurement; the best is told.
+const ROUNDS: usize = 15;
 const BALANCE: u64 = 1 << 40;
 
-/// The processor time of this thread, which other work on the machine does not count into; where the system does
-/// not tell, the time.
-fn clock(start: Instant) -> Duration {
-    std::fs::read_to_string("/proc/thread-self/schedstat")
-        .ok()
-        .and_then(|text| text.split(' ').next()?.parse().ok())
-        .map_or_else(|| start.elapsed(), Duration::from_nanos)
+fn best(mut measure: impl FnMut() -> Duration) -> Duration {
+    (0..ROUNDS).map(|_| measure()).min().unwrap_or_default()
 }
 
-/// How long one run of `work` takes.
-fn timed<T>(mut work: impl FnMut() -> T) -> Duration {
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
-    let round = || {
-        let begin = clock(start);
-        let mut runs = 0;
-        loop {
-            // Twice as often each time: reading the clock is itself work.
-            for _ in 0..=runs {
-                black_box(work());
-            }
-            runs = runs * 2 + 1;
-            let spent = clock(start).saturating_sub(begin);
-            if spent >= ROUND {
-                return spent / runs;
-            }
-        }
-    };
-    std::iter::repeat_with(round).take(ROUNDS).min().unwrap_or_default()
+    black_box(work());
+    start.elapsed()
 }
 
 fn authority() -> SecretKey {
@@ -120,37 +97,28 @@ fn block(network: &Network, state: &State, accounts: u64, senders: &[SecretKey])
 }
 
 fn apply_times(network: &Arc<Network>) {
-    println!(
-        "\nblocks of transfers between distinct accounts: the rules alone, and with all signatures"
-    );
-    println!(
-        "{:>9} {:>6} {:>11} {:>9} {:>9} {:>11} {:>9} {:>9}",
-        "accounts", "block", "rules", "per s", "of 1,000", "whole", "per s", "of 1,000"
-    );
+    println!("\nblock apply, transfers between distinct accounts (signatures behind)");
+    println!("{:>10} {:>8} {:>12} {:>14}", "accounts", "block", "apply", "transactions/s");
     let senders: Vec<SecretKey> = (0..3000).map(sender).collect();
-    let mut of_thousand = BTreeMap::new();
+    let mut reference = Duration::ZERO;
     for accounts in [1_000, 10_000, 100_000, 1_000_000_u64] {
         let most = (accounts / 2).min(3000) as usize;
         let state = state(network, accounts, &senders[..most]);
-        for size in [1, 10, 100, 500, 3000_usize] {
+        for size in [1, 10, 100, 500, 1000, 3000_usize] {
             if size > most {
                 continue;
             }
             let signed = block(network, &state, accounts, &senders[..size]);
             let verified = VerifiedBlock::verify(&signed, network).unwrap();
-            let rules = timed(|| apply(&state, &verified).unwrap());
-            let whole =
-                timed(|| apply(&state, &VerifiedBlock::verify(&signed, network).unwrap()).unwrap());
-            let first = *of_thousand.entry(size).or_insert((rules, whole));
-            let rate = |time: Duration| size as f64 / time.as_secs_f64();
-            let ratio = |time: Duration, first: Duration| time.as_secs_f64() / first.as_secs_f64();
-            println!(
-                "{accounts:>9} {size:>6} {rules:>11.1?} {:>9.0} {:>8.2}x {whole:>11.1?} {:>9.0} {:>8.2}x",
-                rate(rules),
-                ratio(rules, first.0),
-                rate(whole),
-                ratio(whole, first.1),
-            );
+            let time = best(|| timed(|| apply(&state, &verified).unwrap()));
+            let rate = size as f64 / time.as_secs_f64();
+            let mut note = String::new();
+            if size == 500 && accounts == 1_000 {
+                reference = time;
+            } else if size == 500 {
+                note = format!("  {:.2}x of 1,000", time.as_secs_f64() / reference.as_secs_f64());
+            }
+            println!("{accounts:>10} {size:>8} {time:>12.1?} {rate:>14.0}{note}");
         }
     }
 }
@@ -159,7 +127,7 @@ fn signatures(network: &Arc<Network>) {
     let senders: Vec<SecretKey> = (0..512).map(sender).collect();
     let state = state(network, 2000, &senders);
     let signed = block(network, &state, 2000, &senders);
-    let time = timed(|| VerifiedBlock::verify(&signed, network).unwrap());
+    let time = best(|| timed(|| VerifiedBlock::verify(&signed, network).unwrap()));
     let rate = senders.len() as f64 / time.as_secs_f64();
     println!("\ntransactions verified (one signature each): {rate:.0}/s");
 }
@@ -204,20 +172,33 @@ fn receipts() {
             at: UnixNanos(1_800_000_000_000_000_000),
         };
         let sealed = seal_batch(&authority(), head, &payloads).unwrap();
-        let rate = |time: Duration| count as f64 / time.as_secs_f64();
-        let whole = timed(|| verify_receipts(&payloads, sealed.sealed()).unwrap());
+        let repeats = (4096 / count).max(1);
+        let rate = |time: Duration| (count * repeats) as f64 / time.as_secs_f64();
+        let whole = best(|| {
+            timed(|| {
+                for _ in 0..repeats {
+                    black_box(verify_receipts(&payloads, sealed.sealed()).unwrap());
+                }
+            })
+        });
         let proofs: Vec<_> =
             (0..count).map(|at| sealed.proof(LeafIndex::new(at as u32)).unwrap()).collect();
-        let mut pairs = payloads.iter().zip(&proofs).cycle();
-        let each = timed(|| {
-            let (payload, proof) = pairs.next().unwrap();
-            verify_receipt(payload, proof).unwrap()
+        let each = best(|| {
+            timed(|| {
+                for (payload, proof) in payloads.iter().zip(&proofs).take(64) {
+                    black_box(verify_receipt(payload, proof).unwrap());
+                }
+            })
         });
-        let each = 1.0 / each.as_secs_f64();
-        let hash = timed(|| {
-            for bytes in &payloads {
-                black_box(Digest::of(bytes));
-            }
+        let each = count.min(64) as f64 / each.as_secs_f64();
+        let hash = best(|| {
+            timed(|| {
+                for _ in 0..repeats {
+                    for payload in &payloads {
+                        black_box(Digest::of(payload));
+                    }
+                }
+            })
         });
         println!("{count:>8} {:>14.0} {each:>16.0} {:>18.0}", rate(whole), rate(hash));
     }

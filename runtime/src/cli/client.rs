@@ -200,6 +200,7 @@ impl Answer {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
+        let is_ledgers = |code: &Option<String>| code.as_deref() == Some("transaction_refused");
         let (exit, advice) = match &error {
             ClientError::Unreachable { .. } => (
                 Exit::Unavailable,
@@ -215,6 +216,9 @@ impl From<ClientError> for Failure {
             ),
             ClientError::TooLong | ClientError::Request(_) | ClientError::Unintelligible { .. } => {
                 (Exit::Failed, None)
+            }
+            ClientError::Refused { status, code, retry_after, .. } if is_ledgers(code) => {
+                (Exit::Denied, advice(*status, code.as_deref(), retry_after.as_deref()))
             }
             ClientError::Refused { status, code, retry_after, .. } => {
                 (refused(*status), advice(*status, code.as_deref(), retry_after.as_deref()))
@@ -254,6 +258,9 @@ fn advice(status: StatusCode, code: Option<&str>, retry_after: Option<&str>) -> 
         }
         Some("cap_low" | "credit_spent") => {
             "ask for less: --max-fuel and --max-output bound what a run can cost"
+        }
+        Some("transaction_refused") => {
+            "`talea ledger balance` shows what the key has; `talea wallet fund` gives it money on a development network"
         }
         Some("price_low") => "the host's price has risen since it was asked: try again",
         Some("limit_high") => "ask for less with --max-fuel or --max-output",

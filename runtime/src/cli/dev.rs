@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use talea_ledger::Price;
 use talea_ledger::sign::seal_document;
+use talea_ledger::{Price, Tal};
 use talea_runtime::config::{Config, Sources};
 use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -27,8 +27,9 @@ use super::client::Client;
 use super::deploy::{Wish, send};
 use super::exit::{Exit, Failure, OrExit as _, Ran};
 use super::guest::Source;
-use super::screen::Ink;
+use super::screen::{Ink, grouped};
 use super::terms::Terms;
+use super::wallet::fund::{Purse, fund_if_needed};
 use super::wallet::{Wallet, make_private_folder};
 use super::{Context, SignerArgs, node};
 
@@ -38,6 +39,8 @@ const LISTEN: &str = "127.0.0.1:7600";
 const ASK_MAX: Duration = Duration::from_secs(20);
 /// Deploying to ourselves: the longest a module may take to compile, and room.
 const DEPLOY_MAX: Duration = Duration::from_secs(300);
+/// What the wallet has at least for trying paid calls: a thousand at a thousand tal each.
+const POCKET: Tal = Tal(1_000_000);
 /// Calls that wait to be printed; a burst beyond it is counted, not printed.
 const CALLS_WAITING_MAX: usize = 256;
 
@@ -128,6 +131,10 @@ async fn serve(
     let client = Client::new(address, DEPLOY_MAX);
     let lived = async {
         let terms = Terms::of(&client).await?;
+        // A node of its own is a development network, where money is for the asking.
+        let purse = Purse { client: &client, time_max: ASK_MAX };
+        let standing = fund_if_needed(&purse, wallet.public(), POCKET).await?;
+        context.screen.note(format_args!("the wallet has {} tal", grouped(standing.balance.0)));
         let wish = args.wish.clone().or_named(&default_name(&args.path))?;
         let mut session =
             Session { source, args, context, wallet, client, terms, wish, shown: None };

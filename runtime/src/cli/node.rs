@@ -92,10 +92,15 @@ async fn serve(config: Config, context: &Context) -> Ran {
     let address = format!("http://{}", running.addr());
     if context.screen.is_json() {
         let host = running.host().to_string();
-        context.screen.json_line(&json!({ "listening": address, "host": host }));
+        let network = running.network().id().to_string();
+        context
+            .screen
+            .json_line(&json!({ "listening": address, "host": host, "network": network }));
     } else {
         context.screen.line(format_args!("listening on {address}"));
         context.screen.note(format_args!("host {}", running.host()));
+        let network = running.network();
+        context.screen.note(format_args!("network {} ({})", network.id(), network.params().name));
     }
     running.until_told().await.or_exit(Exit::Failed, || "the node failed")?;
     context.screen.note("ended: everything that was begun is answered");

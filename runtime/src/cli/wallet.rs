@@ -1,11 +1,11 @@
 //! The user's own key, and what was promised with it.
 //!
-//! Owns: `<home>/wallet.key` (an Ed25519 secret as 64 hex digits and a newline, mode 0600) and `<home>/runs/`
-//! (see [`runs`]). Invariants: a key file comes into being whole, synced and private, or not at all; an existing
-//! key is never overwritten; a key that others could read is not used. Absent: encryption of the key at rest,
-//! several accounts (use TALEA_HOME), and the ledger: there is no balance to show yet.
+//! Owns: `<home>/wallet.key` (an Ed25519 secret as 64 hex digits and a newline, mode 0600), further keys of the
+//! same form under `<home>/keys/NAME.key`, and `<home>/runs/` (see [`runs`]). Invariants: a key file comes into being whole, synced and private, or not at all; an existing
+//! key is never overwritten; a key that others could read is not used. Absent: encryption of the key at rest.
 
 pub(super) mod commands;
+pub(super) mod fund;
 pub(super) mod runs;
 
 use std::fs::{self, File, OpenOptions};
@@ -31,6 +31,10 @@ pub(super) struct Wallet {
     key: SecretKey,
     home: Home,
 }
+
+/// The name of a further key: a file's name on every system.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct KeyName(String);
 
 /// Whether opening the wallet made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,21 @@ impl Home {
     pub(super) fn key_path(&self) -> PathBuf {
         self.0.join("wallet.key")
     }
+
+    /// The file of a further key.
+    pub(super) fn named_path(&self, name: &KeyName) -> PathBuf {
+        self.0.join("keys").join(format!("{}.key", name.0))
+    }
+
+    /// The names of the further keys, sorted.
+    pub(super) fn names(&self) -> Vec<KeyName> {
+        let entries = fs::read_dir(self.0.join("keys")).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<KeyName> =
+            names.filter_map(|name| name.strip_suffix(".key")?.parse().ok()).collect();
+        names.sort();
+        names
+    }
 }
 
 // === impl Wallet ===
@@ -80,7 +99,7 @@ impl Wallet {
         if !home.key_path().exists() {
             // Another process may make the key at the same moment: whichever links its file first wins, and the
             // loser's key was never used.
-            match write_new_key(home) {
+            match write_new_key(&home.key_path()) {
                 Ok(()) => return Ok((Self::open(home)?, Origin::Made)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(cannot("make", &home.key_path(), error)),
@@ -91,14 +110,25 @@ impl Wallet {
 
     /// Makes a new wallet where there is none.
     pub(super) fn make(home: &Home) -> Result<Self, Failure> {
-        write_new_key(home).map_err(|error| match error.kind() {
+        Self::make_at(&home.key_path(), home)
+    }
+
+    /// Makes a further key.
+    pub(super) fn make_named(home: &Home, name: &KeyName) -> Result<Self, Failure> {
+        Self::make_at(&home.named_path(name), home)
+    }
+
+    fn make_at(path: &Path, home: &Home) -> Result<Self, Failure> {
+        write_new_key(path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                Failure::said(Exit::Failed, format!("there is already a key at {}", home.key_path().display()))
-                    .advise("set TALEA_HOME to another folder to have another wallet; a key is never overwritten")
+                Failure::said(Exit::Failed, format!("there is already a key at {}", path.display()))
+                    .advise(
+                        "`talea wallet new NAME` makes a further one; a key is never overwritten",
+                    )
             }
-            _ => cannot("make", &home.key_path(), error),
+            _ => cannot("make", path, error),
         })?;
-        Self::open(home)
+        Self::open_key(path, home)
     }
 
     /// Opens the wallet that is there.
@@ -144,7 +174,10 @@ impl Wallet {
 pub(super) fn open_for(key: Option<&Path>, context: &Context) -> Result<Wallet, Failure> {
     let home = Home::of(&context.around)?;
     if let Some(key) = key {
-        return Wallet::open_key(key, &home);
+        // A file, or else the name of a further key.
+        let name = key.to_str().filter(|_| !key.exists()).and_then(|name| name.parse().ok());
+        let named = name.map(|name| home.named_path(&name)).filter(|path| path.exists());
+        return Wallet::open_key(named.as_deref().unwrap_or(key), &home);
     }
     let (wallet, origin) = Wallet::open_or_make(&home)?;
     if origin == Origin::Made {
@@ -187,19 +220,37 @@ fn refuse_if_readable_by_others(_: &Path, _: &fs::Metadata) -> Result<(), Failur
 
 /// Writes a fresh key beside its final name, synced, then links it there: the name never shows half a key and
 /// an existing key is never replaced.
-fn write_new_key(home: &Home) -> io::Result<()> {
-    make_private_folder(home.path())?;
+fn write_new_key(path: &Path) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    make_private_folder(folder)?;
     let mut secret = [0_u8; 32];
     getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
     let text = zeroize::Zeroizing::new(format!("{}\n", hex(&secret)));
     zeroize::Zeroize::zeroize(&mut secret);
-    let draft = home.path().join(format!(".wallet.key.{}", std::process::id()));
-    let linked = write_private(&draft, text.as_bytes())
-        .and_then(|()| fs::hard_link(&draft, home.key_path()));
+    let draft = folder.join(format!(".draft.key.{}", std::process::id()));
+    let linked = write_private(&draft, text.as_bytes()).and_then(|()| fs::hard_link(&draft, path));
     let removed = fs::remove_file(&draft);
     linked?;
     removed?;
-    sync_folder(home.path())
+    sync_folder(folder)
+}
+
+impl std::str::FromStr for KeyName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if text.is_empty() || text.len() > 64 || !text.chars().all(is_plain) {
+            return Err("a name of 1 to 64 of a-z 0-9 -");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for KeyName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
 }
 
 /// Makes a folder, and those above it, that only its owner can enter.

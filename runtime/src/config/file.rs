@@ -28,6 +28,7 @@ macro_rules! section {
     };
 }
 
+section!(RawNetwork, "network.", [params]);
 section!(RawPrice, "price.", [per_call, rate, per_kib]);
 section!(RawCredit, "credit.", [payers, cap]);
 section!(RawFree, "free.", [calls, per_second, burst]);
@@ -61,7 +62,8 @@ pub(super) struct RawConfig {
     addr_file: Option<Spanned<Value>>,
     data: Option<Spanned<Value>>,
     key_file: Option<Spanned<Value>>,
-    network: Option<Spanned<Value>>,
+    #[serde(default)]
+    network: RawNetwork,
     #[serde(default)]
     price: RawPrice,
     #[serde(default)]
@@ -90,10 +92,10 @@ impl RawConfig {
             ("addr_file", self.addr_file),
             ("data", self.data),
             ("key_file", self.key_file),
-            ("network", self.network),
         ];
         let mut found: Vec<_> =
             top.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        found.extend(self.network.values());
         found.extend(self.price.values());
         found.extend(self.credit.values());
         found.extend(self.free.values());
@@ -124,7 +126,10 @@ pub(super) fn render(config: &Config) -> String {
     }
     put(format!("data = {}", quoted(&config.data.display())));
     put("# key_file is set, and not shown".to_owned());
-    put(format!("network = {}", quoted(&config.network)));
+    if let Some(path) = &config.network {
+        put("\n[network]".to_owned());
+        put(format!("params = {}", quoted(&path.display())));
+    }
     let price = &config.price;
     put("\n[price]".to_owned());
     put(format!("per_call = {}", price.per_call.0));

@@ -17,7 +17,7 @@ pub(super) const DEFAULTS: [(&str, &str); 38] = [
     ("addr_file", ""),
     ("data", ""),
     ("key_file", ""),
-    ("network", "development"),
+    ("network.params", ""),
     ("price.per_call", "0"),
     ("price.rate", "0"),
     ("price.per_kib", "0"),

@@ -127,12 +127,10 @@ fn a_fault_names_its_place() {
         expect!["flag --log-format: `log.format` must be text or json, not `xml`"],
     );
     check_fault(
-        "network = \"main\"",
+        "[network]\nparams = 7",
         &[],
         &data,
-        expect![
-            "./talea.toml:1: `network` must be development, or the 64 hex digits of a network's id, not `main`"
-        ],
+        expect!["./talea.toml:2: `network.params` must be a path, not `7`"],
     );
 }
 
@@ -172,8 +170,7 @@ fn what_is_open_depends_on_who_can_reach_it() {
 
 #[test]
 fn the_printing_loads_again_and_hides_the_key_file() {
-    let file =
-        "data = \"d\"\nkey_file = \"/secret/place\"\n[limits]\nlog = 1000\n[free]\ncalls = false\n";
+    let file = "data = \"d\"\nkey_file = \"/secret/place\"\n[limits]\nlog = 1000\n[free]\ncalls = false\n[network]\nparams = \"p\"\n";
     let config = load(file, &[], &[]).unwrap();
     let printed = config.redacted();
     assert!(!printed.contains("/secret/place"), "{printed}");

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use talea_ledger::{NetworkId, PublicKey};
+use talea_ledger::PublicKey;
 use toml::Value;
 
 use super::LogFormat;
@@ -85,15 +85,6 @@ pub(super) fn log_format(value: &Value) -> Parsed<LogFormat> {
         Ok("text") => Ok(LogFormat::Text),
         Ok("json") => Ok(LogFormat::Json),
         _ => Err("text or json"),
-    }
-}
-
-pub(super) fn network(value: &Value) -> Parsed<NetworkId> {
-    const EXPECTED: &str = "development, or the 64 hex digits of a network's id";
-    match text(value).as_deref() {
-        Ok("development") => Ok(NetworkId::DEVELOPMENT),
-        Ok(hex) => hex.parse().map_err(|_| EXPECTED),
-        Err(_) => Err(EXPECTED),
     }
 }
 

@@ -5,6 +5,7 @@
 //! Absent: sessions, tokens and cookies: every right is a signature.
 
 mod functions;
+mod ledger;
 mod logs;
 mod operations;
 mod query;
@@ -65,6 +66,25 @@ pub(crate) enum ControlError {
         /// The receipt, which is still there.
         receipt: ReceiptId,
     },
+    /// The text names nothing of the ledger.
+    #[error("`{text}` names no {what}")]
+    LedgerUnreadable {
+        /// What was asked for.
+        what: &'static str,
+        /// What stands in the path.
+        text: String,
+    },
+    /// The ledger has no such thing.
+    #[error("the ledger has no such {0}")]
+    LedgerUnknown(&'static str),
+    /// No signed header leads to it.
+    #[error(
+        "no block shows it: before the first block the state follows from the network's parameters"
+    )]
+    NotProvable,
+    /// The ledger could not be read.
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::LedgerReadError),
     /// Not one of those who may.
     #[error("only {whom} may read this")]
     NotReader {
@@ -88,7 +108,7 @@ pub(super) struct Route {
 }
 
 /// All of them.
-pub(super) const ROUTES: [Route; 13] = [
+pub(super) const ROUTES: [Route; 21] = [
     Route { path: "/", allowed: "GET, HEAD", serve: || get(operations::page) },
     Route {
         path: "/functions",
@@ -104,6 +124,14 @@ pub(super) const ROUTES: [Route; 13] = [
     },
     Route { path: "/receipts", allowed: "GET, HEAD", serve: || get(receipts::list) },
     Route { path: "/receipts/{cid}", allowed: "GET, HEAD", serve: || get(receipts::one) },
+    Route { path: "/transactions", allowed: "POST", serve: || post(ledger::submit) },
+    Route { path: "/transactions/{id}", allowed: "GET, HEAD", serve: || get(ledger::transaction) },
+    Route { path: "/blocks", allowed: "GET, HEAD", serve: || get(ledger::blocks) },
+    Route { path: "/blocks/{id}", allowed: "GET, HEAD", serve: || get(ledger::block) },
+    Route { path: "/accounts/{key}", allowed: "GET, HEAD", serve: || get(ledger::account) },
+    Route { path: "/channels/{id}", allowed: "GET, HEAD", serve: || get(ledger::channel) },
+    Route { path: "/names/{namespace}/{name}", allowed: "GET, HEAD", serve: || get(ledger::name) },
+    Route { path: "/network", allowed: "GET, HEAD", serve: || get(ledger::network) },
     Route {
         path: "/.well-known/talea/info",
         allowed: "GET, HEAD",

@@ -1,5 +1,5 @@
 //! What a page of another origin may do: call functions, read receipts, see our headers, and learn what it
-//! must know before it signs a run: the host's terms, its functions and their profile.
+//! must know before it signs a run: the host's terms, its functions and their profile, and the ledger.
 //!
 //! There are no cookies and no ambient authority on this origin (every right is a signature in a header),
 //! so any origin may ask. Absent: credentials mode, which `*` excludes by itself; the operator's routes; and
@@ -17,7 +17,9 @@ const ASKED_OF_FUNCTIONS: &str = "talea-request";
 /// Whether any origin may read what a path answers.
 pub(super) fn is_open(class: RouteClass, path: &str) -> bool {
     match class {
-        RouteClass::Call | RouteClass::Receipts | RouteClass::Functions => true,
+        RouteClass::Call | RouteClass::Receipts | RouteClass::Functions | RouteClass::Ledger => {
+            true
+        }
         RouteClass::Operations => {
             path == "/.well-known/talea/info" || path.starts_with("/profiles/")
         }
@@ -50,7 +52,7 @@ pub(super) fn preflight(class: RouteClass, asked: &HeaderMap) -> Response<ReplyB
     let wanted = match class {
         RouteClass::Functions => Some(HeaderValue::from_static(ASKED_OF_FUNCTIONS)),
         // Whatever the page wants to send: a function may have named any header.
-        RouteClass::Call | RouteClass::Receipts | RouteClass::Operations => {
+        RouteClass::Call | RouteClass::Receipts | RouteClass::Ledger | RouteClass::Operations => {
             asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned()
         }
     };
@@ -98,8 +100,7 @@ mod tests {
     #[test]
     fn what_a_client_must_know_may_be_read_from_anywhere_and_the_operators_routes_may_not() {
         let open = |path| is_open(RouteClass::of(path), path);
-        for path in
-            ["/f/x", "/functions", "/functions/a/b", "/receipts/b", "/.well-known/talea/info"]
+        for path in ["/f/x", "/functions/a/b", "/receipts/b", "/blocks", "/.well-known/talea/info"]
         {
             assert!(open(path), "{path}");
         }

@@ -2,6 +2,8 @@
 //!
 //! Absent: the way in. Nothing of the domain is ever made from these; documents come as signed bytes.
 
+pub(super) mod ledger;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;

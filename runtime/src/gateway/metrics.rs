@@ -17,16 +17,23 @@ pub(crate) enum RouteClass {
     Functions,
     /// `/receipts`.
     Receipts,
+    /// Transactions, blocks and records.
+    Ledger,
     /// Everything else.
     Operations,
 }
 
-const CLASSES: [(RouteClass, &str); 4] = [
+const CLASSES: [(RouteClass, &str); 5] = [
     (RouteClass::Call, "call"),
     (RouteClass::Functions, "functions"),
     (RouteClass::Receipts, "receipts"),
+    (RouteClass::Ledger, "ledger"),
     (RouteClass::Operations, "operations"),
 ];
+
+/// Where the ledger is asked.
+const LEDGER_PATHS: [&str; 6] =
+    ["/transactions", "/blocks", "/accounts", "/channels", "/names", "/network"];
 
 impl RouteClass {
     /// The kind of a path.
@@ -40,6 +47,8 @@ impl RouteClass {
             Self::Functions
         } else if is("/receipts") {
             Self::Receipts
+        } else if LEDGER_PATHS.iter().any(|path| is(path)) {
+            Self::Ledger
         } else {
             Self::Operations
         }

@@ -21,6 +21,7 @@ use crate::call::CallError;
 use crate::chain::RecordError;
 use crate::chain::channels::ChannelError;
 use crate::executor::{CompileError, ExecuteError, LoadError, PrepareError, Refusal};
+use crate::ledger::{LedgerReadError, SubmitError};
 use crate::registry::{OrderError, ResolveError};
 use crate::store::{ReadError, ShelfError};
 
@@ -52,6 +53,8 @@ pub(crate) enum Fault {
     Kept(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
     /// More requests under way than the bound.
     #[error("too many requests are under way")]
     Overloaded,
@@ -224,6 +227,7 @@ fn answer(fault: &Fault) -> Answer {
         Fault::Record(fault) => of_record(fault),
         Fault::Read(_) | Fault::Kept(_) => Answer::ours(Code::StorageUnavailable),
         Fault::Control(fault) => of_control(fault),
+        Fault::Submit(fault) => of_submit(fault),
         Fault::Overloaded => Answer::ours(Code::Overloaded),
         Fault::Stopping => Answer::ours(Code::ShuttingDown),
         Fault::NotWriting => Answer::ours(Code::StorageUnavailable),
@@ -414,6 +418,26 @@ fn of_record(fault: &RecordError) -> Answer {
     }
 }
 
+fn of_submit(fault: &SubmitError) -> Answer {
+    let theirs = |code| Answer::theirs(code, fault);
+    match fault {
+        SubmitError::Busy => Answer::ours(Code::Overloaded),
+        SubmitError::Closed => Answer::ours(Code::ShuttingDown),
+        SubmitError::Latched(_) => Answer::ours(Code::StorageUnavailable),
+        SubmitError::Refused(why) => {
+            let code = match why.as_str() {
+                // The pool's own bounds pass.
+                "pool-full" | "pool-busy" => Code::Overloaded,
+                "sender-full" => Code::RateLimited,
+                "bad-signature" | "wrong-signer" => Code::SignatureInvalid,
+                "wrong-network" => Code::NetworkForeign,
+                _ => Code::TransactionRefused,
+            };
+            theirs(code).with("reason", why.as_str())
+        }
+    }
+}
+
 fn of_channel(fault: &ChannelError) -> Answer {
     let theirs = |code| Answer::theirs(code, fault);
     match fault {
@@ -436,6 +460,15 @@ fn of_control(fault: &ControlError) -> Answer {
         ControlError::FunctionUnreadable(_) => theirs(Code::TargetInvalid),
         ControlError::ProfileUnknown(_) => theirs(Code::ProfileNotFound),
         ControlError::OutputGone { receipt } => theirs(Code::OutputGone).with("receipt", receipt),
+        ControlError::LedgerUnreadable { .. } => theirs(Code::TargetInvalid),
+        ControlError::LedgerUnknown(what) => theirs(Code::LedgerUnknown).with("what", what),
+        ControlError::NotProvable => theirs(Code::NotProvable),
+        ControlError::Ledger(
+            LedgerReadError::Lookup(_)
+            | LedgerReadError::Log(_)
+            | LedgerReadError::Damaged { .. }
+            | LedgerReadError::Block(_),
+        ) => Answer::ours(Code::StorageUnavailable),
         ControlError::NotReader { .. } => theirs(Code::NotPermitted),
         ControlError::Shelf(fault) => of_shelf(fault),
         ControlError::Logs(_) => Answer::ours(Code::StorageUnavailable),

@@ -58,7 +58,14 @@ async fn start_in(folder: &Path, settings: &[(&str, &str)]) -> Running {
     start_with(config, Compiler::InProcess).await.unwrap()
 }
 
-struct Client(SocketAddr);
+/// A client of one node, and the network that the node is alone in.
+struct Client(SocketAddr, NetworkId);
+
+impl Client {
+    fn of(node: &Running) -> Self {
+        Self(node.addr(), node.network().id())
+    }
+}
 
 impl Client {
     async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
@@ -92,7 +99,7 @@ impl Client {
     async fn deploy(&self, wat: &str) -> FunctionId {
         let wasm = wat::parse_str(wat).unwrap();
         let id = FunctionId::of(&wasm);
-        let answer = self.send(deployment(wasm, &registration(id, &[]))).await;
+        let answer = self.send(deployment(wasm, &registration(self.1, id, &[]))).await;
         assert_eq!(answer.status(), 201, "{:?}", answer.body());
         assert_eq!(json(&answer)["id"], id.to_string());
         id
@@ -102,7 +109,7 @@ impl Client {
     async fn ask_as(&self, key: &SecretKey, path: &str) -> Response<Bytes> {
         let request = talea_ledger::Request {
             at: SystemClock::default().now(),
-            network: NetworkId::DEVELOPMENT,
+            network: self.1,
             body: BodyId::of(b""),
             path_and_query: path.parse().unwrap(),
             method: "GET".parse().unwrap(),
@@ -113,7 +120,7 @@ impl Client {
     }
 }
 
-fn registration(function: FunctionId, headers: &[&str]) -> Registration {
+fn registration(network: NetworkId, function: FunctionId, headers: &[&str]) -> Registration {
     let headers: Vec<_> = headers.iter().map(|name| name.parse().unwrap()).collect();
     Registration {
         at: SystemClock::default().now(),
@@ -125,7 +132,7 @@ fn registration(function: FunctionId, headers: &[&str]) -> Registration {
             output: 1 << 20,
             fuel: Fuel(50_000_000),
         },
-        network: NetworkId::DEVELOPMENT,
+        network,
         kind: Kind::Command,
         name: None,
         owner: owner().public(),
@@ -162,7 +169,7 @@ fn bytes(answer: &Response<Bytes>, name: &str) -> Vec<u8> {
 async fn a_function_is_deployed_called_and_its_receipt_proven() {
     let folder = tempfile::tempdir().unwrap();
     let node = start_in(folder.path(), &[]).await;
-    let client = Client(node.addr());
+    let client = Client::of(&node);
     let id = client.deploy(ECHO).await;
     let prefer = [("prefer", "return=receipt")];
     let answer = client.post(&format!("/f/{id}/a?b=c"), &prefer, b"hello").await;
@@ -203,9 +210,9 @@ async fn a_function_is_deployed_called_and_its_receipt_proven() {
 
     // A receipt that a caller has seen is never lost.
     let again = start_in(folder.path(), &[]).await;
-    let kept = Client(again.addr()).get(&path).await;
+    let kept = Client::of(&again).get(&path).await;
     assert_eq!(kept.body(), shown.body());
-    let answer = Client(again.addr()).post(&format!("/f/{id}/"), &[], b"still").await;
+    let answer = Client::of(&again).post(&format!("/f/{id}/"), &[], b"still").await;
     assert_eq!(&answer.body()[..], b"still");
     again.stop().await.unwrap();
 }
@@ -214,7 +221,7 @@ async fn a_function_is_deployed_called_and_its_receipt_proven() {
 async fn what_a_guest_does_wrong_is_an_answer_with_a_receipt() {
     let folder = tempfile::tempdir().unwrap();
     let node = start_in(folder.path(), &[("limits.fuel", "5000000")]).await;
-    let client = Client(node.addr());
+    let client = Client::of(&node);
     for (wat, expected, outcome) in
         [(TRAP, "guest_trap", "trap:unreachable"), (SPIN, "out_of_fuel", "out_of_fuel")]
     {
@@ -241,7 +248,7 @@ fn paid_run(node: &Running, function: FunctionId, profile: talea_ledger::Profile
         method: "POST".parse().unwrap(),
         headers: Headers::none(),
     };
-    let network = NetworkId::DEVELOPMENT;
+    let network = node.network().id();
     let clock = SystemClock::default().now();
     Run {
         function,
@@ -275,7 +282,7 @@ async fn a_paid_run_is_billed_once_however_often_it_is_sent() {
     let settings =
         [("credit.payers", payers.as_str()), ("price.per_call", "10"), ("free.calls", "false")];
     let node = start_in(folder.path(), &settings).await;
-    let client = Client(node.addr());
+    let client = Client::of(&node);
     let id = client.deploy(ECHO).await;
     let path = format!("/f/{id}/");
 
@@ -329,7 +336,7 @@ async fn bad_requests_are_told_what_is_wrong() {
     let settings =
         [("http.body", "1 KiB"), ("http.module", "64 KiB"), ("http.open_lists", "false")];
     let node = start_in(folder.path(), &settings).await;
-    let client = Client(node.addr());
+    let client = Client::of(&node);
     let id = client.deploy(ECHO).await;
     let absent = FunctionId::of(b"absent");
     let cases = [
@@ -356,7 +363,7 @@ async fn bad_requests_are_told_what_is_wrong() {
     let unsigned = client.post("/functions", &[], b"\0asm").await;
     assert_eq!(code(&unsigned), (401, "signature_missing".to_owned()));
     let refused = |wasm: Vec<u8>| {
-        let registration = registration(FunctionId::of(&wasm), &[]);
+        let registration = registration(client.1, FunctionId::of(&wasm), &[]);
         client.send(deployment(wasm, &registration))
     };
     assert_eq!(code(&refused(b"nonsense".to_vec()).await), (422, "not_wasm".to_owned()));
@@ -365,7 +372,7 @@ async fn bad_requests_are_told_what_is_wrong() {
     assert_eq!(code(&refused(vec![0; 70_000]).await), (413, "module_too_large".to_owned()));
     let cookies = {
         let wasm = wat::parse_str(TRAP).unwrap();
-        let registration = registration(FunctionId::of(&wasm), &["cookie"]);
+        let registration = registration(client.1, FunctionId::of(&wasm), &["cookie"]);
         client.send(deployment(wasm, &registration)).await
     };
     assert_eq!(code(&cookies), (400, "registration_invalid".to_owned()));
@@ -376,7 +383,7 @@ async fn bad_requests_are_told_what_is_wrong() {
 async fn a_log_is_for_its_owner_and_can_be_followed() {
     let folder = tempfile::tempdir().unwrap();
     let node = start_in(folder.path(), &[]).await;
-    let client = Client(node.addr());
+    let client = Client::of(&node);
     let id = client.deploy(ECHO).await;
     let path = format!("/functions/{id}/logs");
     assert_eq!(code(&client.ask_as(&payer(), &path).await), (403, "not_permitted".to_owned()));
@@ -400,7 +407,7 @@ async fn operators_and_people_are_answered() {
     let file = folder.path().join("addr");
     let node = start_in(folder.path(), &[("addr_file", &file.display().to_string())]).await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), node.addr().to_string());
-    let client = Client(node.addr());
+    let client = Client::of(&node);
     let id = client.deploy(ECHO).await;
     client.post(&format!("/f/{id}/"), &[], b"x").await;
     let info = json(&client.get("/.well-known/talea/info").await);
@@ -465,7 +472,7 @@ async fn slow_clients_lose_their_connection() {
     let folder = tempfile::tempdir().unwrap();
     let settings = [("http.head_time", "500ms"), ("http.body_time", "500ms")];
     let node = start_in(folder.path(), &settings).await;
-    let id = Client(node.addr()).deploy(ECHO).await;
+    let id = Client::of(&node).deploy(ECHO).await;
     let mut silent = TcpStream::connect(node.addr()).await.unwrap();
     let mut slow_head = TcpStream::connect(node.addr()).await.unwrap();
     slow_head.write_all(b"GET /hea").await.unwrap();
@@ -477,7 +484,7 @@ async fn slow_clients_lose_their_connection() {
     assert!(told.starts_with("HTTP/1.1 408") && told.contains("request_timeout"), "{told}");
     let told = read_all(&mut slow_body).await;
     assert!(told.starts_with("HTTP/1.1 408") && told.contains("request_timeout"), "{told}");
-    assert_eq!(Client(node.addr()).get("/health").await.status(), 200);
+    assert_eq!(Client::of(&node).get("/health").await.status(), 200);
     node.stop().await.unwrap();
 }
 
@@ -485,7 +492,7 @@ async fn slow_clients_lose_their_connection() {
 async fn requests_in_one_packet_are_answered_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let node = start_in(folder.path(), &[]).await;
-    let id = Client(node.addr()).deploy(ECHO).await;
+    let id = Client::of(&node).deploy(ECHO).await;
     let mut socket = TcpStream::connect(node.addr()).await.unwrap();
     let mut requests = String::new();
     for body in ["one", "two", "six"] {

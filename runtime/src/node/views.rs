@@ -9,6 +9,7 @@ use talea_ledger::{ChannelId, FunctionId, Sequence, Tal};
 use crate::auth::{Channels, ChannelsError, Standing, Used};
 use crate::chain::{ReceiptReader, channels};
 use crate::executor::FunctionSource;
+use crate::ledger;
 use crate::limits::SEQUENCE_WINDOW;
 use crate::registry::{Function, Functions, FunctionsError};
 use crate::store::{FunctionShelf, ShelfError};
@@ -44,17 +45,29 @@ impl Channels for KeptChannels {
 
 /// The shelf, as `registry` asks about it.
 #[derive(Debug)]
-pub(super) struct KeptFunctions(pub(super) Arc<FunctionShelf>);
+pub(super) struct KeptFunctions {
+    pub(super) shelf: Arc<FunctionShelf>,
+    pub(super) ledger: ledger::Reader,
+}
 
 impl Functions for KeptFunctions {
     fn by_id(&self, id: FunctionId) -> Result<Option<Function>, FunctionsError> {
-        let found = self.0.get(id).map_err(|fault| FunctionsError(Box::new(fault)))?;
+        let found = self.shelf.get(id).map_err(|fault| FunctionsError(Box::new(fault)))?;
         Ok(found
             .map(|shelved| Function { registration: shelved.registration, len: shelved.wasm_len }))
     }
 
+    /// The ledger's name, or else one that was given here alone. A namespace that somebody has on the ledger is
+    /// his alone.
     fn named(&self, name: &FunctionName) -> Result<Option<FunctionId>, FunctionsError> {
-        self.0.by_name(name.as_str()).map_err(|fault| FunctionsError(Box::new(fault)))
+        let view = self.ledger.view();
+        if let Some(record) = view.head.name(name) {
+            return Ok(record.function());
+        }
+        if view.head.namespace(&name.namespace()).is_some() {
+            return Ok(None);
+        }
+        self.shelf.by_name(name.as_str()).map_err(|fault| FunctionsError(Box::new(fault)))
     }
 }
 

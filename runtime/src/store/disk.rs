@@ -52,6 +52,8 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn read_exact_at(&self, into: &mut [u8], at: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `at`, growing the file if needed.
     fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Cuts the file, or lengthens it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes everything written so far durable, the length included.
     fn sync(&self) -> io::Result<()>;
     /// Whether the file holds no byte.

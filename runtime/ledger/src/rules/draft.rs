@@ -3,7 +3,6 @@
 //! Invariant: nothing reaches the tree but through [`Draft::finish`], so a transaction applies wholly or not at
 //! all; and money that a draft moves is neither made nor lost, which is checked over exactly what it touched.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::record::{
@@ -31,21 +30,12 @@ pub(super) struct Draft<'a> {
     pub(super) id: TransactionId,
     /// Who sent it.
     pub(super) sender: PublicKey,
-    /// What the tree has under the keys that were asked for, so that each is looked up once.
-    loads: RefCell<BTreeMap<Key, Load<'a>>>,
-    changes: BTreeMap<Key, Change<'a>>,
-}
-
-/// A key's path and what the tree has there.
-#[derive(Debug, Clone, Copy)]
-struct Load<'a> {
-    path: Digest,
-    record: Option<&'a Record>,
+    changes: BTreeMap<Key, Change>,
 }
 
 #[derive(Debug)]
-struct Change<'a> {
-    before: Load<'a>,
+struct Change {
+    path: Digest,
     record: Option<Record>,
 }
 
@@ -99,35 +89,24 @@ impl<'a> Draft<'a> {
         id: TransactionId,
         sender: PublicKey,
     ) -> Self {
-        let loads = RefCell::default();
-        Self { tree, network, place, id, sender, loads, changes: BTreeMap::new() }
+        Self { tree, network, place, id, sender, changes: BTreeMap::new() }
     }
 
     fn get(&self, key: &Key) -> Option<&Record> {
         match self.changes.get(key) {
             Some(change) => change.record.as_ref(),
-            None => self.load(key).record,
+            None => self.tree.get(&key.path()),
         }
-    }
-
-    fn load(&self, key: &Key) -> Load<'a> {
-        if let Some(load) = self.loads.borrow().get(key) {
-            return *load;
-        }
-        let path = key.path();
-        let load = Load { path, record: self.tree.get(&path) };
-        self.loads.borrow_mut().insert(key.clone(), load);
-        load
     }
 
     fn put(&mut self, key: Key, record: Record) {
-        let before = self.load(&key);
-        self.changes.insert(key, Change { before, record: Some(record) });
+        let path = self.changes.get(&key).map_or_else(|| key.path(), |change| change.path);
+        self.changes.insert(key, Change { path, record: Some(record) });
     }
 
     pub(super) fn remove(&mut self, key: Key) {
-        let before = self.load(&key);
-        self.changes.insert(key, Change { before, record: None });
+        let path = self.changes.get(&key).map_or_else(|| key.path(), |change| change.path);
+        self.changes.insert(key, Change { path, record: None });
     }
 
     /// Adds money to an account, which comes into being with it.
@@ -191,7 +170,7 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(self) -> Result<Vec<Changed>, Rejection> {
         let (mut before, mut after) = (0_u128, 0_u128);
         for change in self.changes.values() {
-            let old = change.before.record.map_or(0, Record::money);
+            let old = self.tree.get(&change.path).map_or(0, Record::money);
             let new = change.record.as_ref().map_or(0, Record::money);
             before = before.checked_add(old).ok_or(Rejection::Overflow)?;
             after = after.checked_add(new).ok_or(Rejection::Overflow)?;
@@ -200,7 +179,7 @@ impl<'a> Draft<'a> {
             return Err(Rejection::Conservation);
         }
         let changes = self.changes.into_iter();
-        Ok(changes.map(|(key, change)| (change.before.path, key, change.record)).collect())
+        Ok(changes.map(|(key, change)| (change.path, key, change.record)).collect())
     }
 }
 

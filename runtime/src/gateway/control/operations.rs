@@ -65,6 +65,7 @@ pub(super) async fn info(here: Extension<Here>) -> Served {
         "version": env!("CARGO_PKG_VERSION"),
         "time": gateway.doors.clock.now().to_string(),
         "started": gateway.started.to_string(),
+        "ledger": ledger_view(&gateway),
         "free_calls": gateway.free_calls,
         "price": PriceView::from(&offer.price),
         "limits": LimitsView::from(&limits),
@@ -74,6 +75,20 @@ pub(super) async fn info(here: Extension<Here>) -> Served {
         "in_flight": gateway.metrics.in_flight(),
     });
     Ok(json_response(StatusCode::OK, &body))
+}
+
+/// Where the ledger stands, and what this host has on it.
+fn ledger_view(gateway: &Gateway) -> serde_json::Value {
+    let view = gateway.doors.blocks.view();
+    let host = gateway.doors.auth.offer().host;
+    json!({
+        "name": view.params().name.to_string(),
+        "height": view.height().to_string(),
+        "final_height": view.finalised_height().to_string(),
+        "pending": view.pending,
+        "balance": view.head.account(&host).balance.to_string(),
+        "final_balance": view.finalised.account(&host).balance.to_string(),
+    })
 }
 
 /// `GET /profiles/{id}`: the document by which runs are executed and metered here.
@@ -103,7 +118,7 @@ fn gauges(gateway: &Gateway) -> Vec<Gauge> {
     let gauge = |name, help, value| Gauge { name, help, kind: "gauge", value };
     let counter =
         |name, help, value: u64| Gauge { name, help, kind: "counter", value: value as f64 };
-    vec![
+    let mut gauges = vec![
         gauge("executor_instances", "Instances alive now.", f64::from(executor.instances)),
         gauge("executor_long_runs", "Runs past their first slice now.", executor.long_runs as f64),
         gauge("executor_functions_loaded", "Functions loaded now.", executor.loaded as f64),
@@ -124,5 +139,28 @@ fn gauges(gateway: &Gateway) -> Vec<Gauge> {
         },
         counter("executor_cache_hits_total", "Artefacts taken from the disk.", executor.cached),
         counter("executor_repeats_total", "Runs repeated in the exact variant.", executor.repeats),
+    ];
+    gauges.extend(ledger_gauges(gateway));
+    gauges
+}
+
+fn ledger_gauges(gateway: &Gateway) -> [Gauge; 5] {
+    let ledger = gateway.doors.blocks.view();
+    let gauge = |name, help, value| Gauge { name, help, kind: "gauge", value };
+    [
+        gauge("ledger_height", "Height of the best block.", ledger.height().0 as f64),
+        gauge(
+            "ledger_final_height",
+            "Height of the last block that can never be undone.",
+            ledger.finalised_height().0 as f64,
+        ),
+        gauge("ledger_pending", "Transactions that wait for a block.", ledger.pending as f64),
+        gauge("ledger_records", "Records of the finalised state.", ledger.finalised.len() as f64),
+        Gauge {
+            name: "ledger_rejected_total",
+            help: "Transactions refused or rejected since the start.",
+            kind: "counter",
+            value: gateway.doors.blocks.rejected() as f64,
+        },
     ]
 }

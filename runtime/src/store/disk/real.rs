@@ -136,6 +136,10 @@ impl DiskFile for RealFile {
         self.0.write_all_at(bytes, at)
     }
 
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }

@@ -34,11 +34,18 @@ enum NameChange {
     Removed(String),
 }
 
+/// What was done to a file and not synced.
+#[derive(Debug, Clone)]
+enum Unsynced {
+    Written(u64, Vec<u8>),
+    Resized(usize),
+}
+
 #[derive(Debug, Clone, Default)]
 struct Inode {
     live: Vec<u8>,
     durable: Vec<u8>,
-    pending: Vec<(u64, Vec<u8>)>,
+    pending: Vec<Unsynced>,
 }
 
 #[derive(Debug, Default)]
@@ -103,11 +110,12 @@ impl SimulatedDisk {
                 continue;
             }
             let mut bytes = inode.durable.clone();
-            for (at, written) in &inode.pending {
-                match dice.below(3) {
-                    0 => {}
-                    1 => put(&mut bytes, *at, written),
-                    _ => tear(&mut bytes, *at, written, dice),
+            for change in &inode.pending {
+                match (dice.below(3), change) {
+                    (0, _) => {}
+                    (1, Unsynced::Written(at, written)) => put(&mut bytes, *at, written),
+                    (_, Unsynced::Written(at, written)) => tear(&mut bytes, *at, written, dice),
+                    (_, Unsynced::Resized(len)) => bytes.resize(*len, 0),
                 }
             }
             let inode = Inode { live: bytes.clone(), durable: bytes, pending: Vec::new() };
@@ -340,11 +348,25 @@ impl DiskFile for SimulatedFile {
         }
         let inode = image.inodes.get_mut(&self.number).unwrap();
         // A write that is cut off or fails may still have reached the drive in part.
-        inode.pending.push((at, bytes.to_vec()));
+        inode.pending.push(Unsynced::Written(at, bytes.to_vec()));
         if verdict.is_ok() {
             put(&mut inode.live, at, bytes);
         }
         verdict
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut image = self.disk.image();
+        image.step()?;
+        let grows = len.saturating_sub(image.inodes[&self.number].live.len() as u64);
+        if image.faults.capacity.is_some_and(|room| image.used() + grows > room) && grows > 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let len = usize::try_from(len).unwrap();
+        let inode = image.inodes.get_mut(&self.number).unwrap();
+        inode.pending.push(Unsynced::Resized(len));
+        inode.live.resize(len, 0);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -355,8 +377,11 @@ impl DiskFile for SimulatedFile {
         let inode = image.inodes.get_mut(&self.number).unwrap();
         match &verdict {
             Ok(()) => {
-                for (at, bytes) in std::mem::take(&mut inode.pending) {
-                    put(&mut inode.durable, at, &bytes);
+                for change in std::mem::take(&mut inode.pending) {
+                    match change {
+                        Unsynced::Written(at, bytes) => put(&mut inode.durable, at, &bytes),
+                        Unsynced::Resized(len) => inode.durable.resize(len, 0),
+                    }
                 }
             }
             // The kernel marks the pages clean after a failed sync: they never reach the drive.
