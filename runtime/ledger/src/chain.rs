@@ -188,38 +188,7 @@ impl Chain {
         now: UnixNanos,
     ) -> Result<(Self, Vec<Action>), OpenError> {
         let tip = recovered.state.tip();
-        let genesis = Place {
-            id: network.genesis(),
-            parent: network.genesis(),
-            height: Height::ZERO,
-            slot: Slot::ZERO,
-        };
-        let mut tree: Option<Tree> = None;
-        let mut blocks = BTreeMap::new();
-        for block in recovered.line {
-            let block = Arc::new(verify(&network, block)?);
-            let place = place_of(&block);
-            match &mut tree {
-                None if place.parent == genesis.id => {
-                    let mut whole = Tree::new(genesis);
-                    whole.insert(place).map_err(|_| OpenError::Line)?;
-                    tree = Some(whole);
-                }
-                None => tree = Some(Tree::new(place)),
-                Some(tree) => {
-                    tree.insert(place).map_err(|_| OpenError::Orphan(place.id))?;
-                }
-            }
-            blocks.insert(place.id, Held { block, state: None });
-        }
-        let mut tree = tree.unwrap_or_else(|| Tree::new(genesis));
-        if tree.head().id != tip.id {
-            return Err(OpenError::Line);
-        }
-        tree.finalise(&tip.id);
-        if let Some(held) = blocks.get_mut(&tip.id) {
-            held.state = Some(recovered.state.clone());
-        }
+        let (tree, blocks) = restore_line(&network, recovered.line, &recovered.state)?;
         let me = signer.public();
         let setting = Setting {
             network: network.id(),
@@ -457,6 +426,40 @@ fn tick_len(network: &Network) -> Nanos {
 fn place_of(block: &VerifiedBlock) -> Place {
     let header = block.header();
     Place { id: block.id(), parent: header.parent, height: header.height, slot: header.slot }
+}
+
+/// The tree and the blocks of the finalised line, which ends with the state's block.
+fn restore_line(
+    network: &Network,
+    line: Vec<Block>,
+    state: &State,
+) -> Result<(Tree, BTreeMap<BlockId, Held>), OpenError> {
+    let (id, height, slot) = (network.genesis(), Height::ZERO, Slot::ZERO);
+    let genesis = Place { id, parent: id, height, slot };
+    let mut tree: Option<Tree> = None;
+    let mut blocks = BTreeMap::new();
+    for block in line {
+        let block = Arc::new(verify(network, block)?);
+        let place = place_of(&block);
+        match &mut tree {
+            None if place.parent != genesis.id => tree = Some(Tree::new(place)),
+            line => {
+                let tree = line.get_or_insert_with(|| Tree::new(genesis));
+                tree.insert(place).map_err(|_| OpenError::Orphan(place.id))?;
+            }
+        }
+        blocks.insert(place.id, Held { block, state: None });
+    }
+    let mut tree = tree.unwrap_or_else(|| Tree::new(genesis));
+    let tip = state.tip().id;
+    if tree.head().id != tip {
+        return Err(OpenError::Line);
+    }
+    tree.finalise(&tip);
+    if let Some(held) = blocks.get_mut(&tip) {
+        held.state = Some(state.clone());
+    }
+    Ok((tree, blocks))
 }
 
 /// Checks a block of this node's own records: its slot has passed.

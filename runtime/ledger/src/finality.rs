@@ -17,6 +17,8 @@
 //!
 //! Absent: changes of the authorities. They are fixed by the network's parameters.
 
+mod commits;
+mod effect;
 mod round;
 mod vote;
 
@@ -27,13 +29,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use finality_grandpa::voter_set::VoterSet;
 
+pub use effect::{CommitOutcome, Effect, RoundStart, Signer, VoteError};
 pub use vote::{COMMIT_VOTES_MAX, Commit, Equivocation, Phase, RoundNumber, Target, Vote};
 
 use crate::codec::{Document as _, List};
 use crate::fork::Tree;
-use crate::id::{BlockId, NetworkId, PublicKey, SecretKey};
+use crate::id::{NetworkId, PublicKey};
 use crate::params::AUTHORITIES_MAX;
-use crate::sign::{self, Domain, Sealed, VerifyError};
+use crate::sign::{Sealed, VerifyError};
 use crate::units::{Nanos, UnixNanos};
 use round::{Cast, Imported, Round, Voter};
 
@@ -41,113 +44,8 @@ use round::{Cast, Imported, Round, Voter};
 /// long as a round takes.
 const PATIENCE: u64 = 8;
 
-/// Who signs for this node. The key itself stays with whoever keeps keys.
-pub trait Signer {
-    /// The key that signs.
-    fn public(&self) -> PublicKey;
-
-    /// Signs an encoded document.
-    fn seal(&self, domain: Domain, payload: Vec<u8>) -> Sealed;
-}
-
-impl Signer for SecretKey {
-    fn public(&self) -> PublicKey {
-        Self::public(self)
-    }
-
-    fn seal(&self, domain: Domain, payload: Vec<u8>) -> Sealed {
-        sign::seal(self, domain, payload)
-    }
-}
-
-/// What has to be done about finality, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// An own vote: written first, then sent.
-    Cast(Sealed),
-    /// Somebody's vote was counted: written so that a restart knows the round.
-    Counted(Sealed),
-    /// A round begins on this base: written, and votes of rounds before the last one may be forgotten.
-    Round(RoundStart),
-    /// A block is final, and why.
-    Finalised(Commit),
-    /// An authority signed two votes.
-    Equivocation(Equivocation),
-    /// More than a third of the authorities have signed contradicting votes: this commit contradicts what is
-    /// final here. Nothing is undone.
-    Split(Commit),
-    /// A vote names a block that is not known.
-    Want(BlockId),
-    /// Others are in later rounds: the votes of this round are needed.
-    WantRound(RoundNumber),
-}
-
-/// The beginning of a round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoundStart {
-    /// Its number.
-    pub number: RoundNumber,
-    /// The block its votes stand on.
-    pub base: Target,
-}
-
-/// Why a vote or commit is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VoteError {
-    /// The signature or the document does not hold.
-    #[error(transparent)]
-    Verify(#[from] VerifyError),
-    /// Not an authority of this network.
-    #[error("{0} is no authority")]
-    NotAuthority(PublicKey),
-    /// The height is not that of the block.
-    #[error("a vote for a block at a height that it does not have")]
-    Height,
-    /// A commit with a vote that does not belong in it.
-    #[error("a commit with a vote of another round or phase")]
-    Foreign,
-    /// Too few votes.
-    #[error("{found} of {threshold} authorities stand behind it")]
-    TooFew {
-        /// How many do.
-        found: u32,
-        /// How many must.
-        threshold: u32,
-    },
-}
-
-impl VoteError {
-    /// The stable text for callers.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Verify(VerifyError::Signature(_)) => "bad-signature",
-            Self::Verify(VerifyError::Network { .. }) => "wrong-network",
-            Self::Verify(VerifyError::Payload(_)) => "malformed",
-            Self::Verify(_) => "wrong-signer",
-            Self::NotAuthority(_) => "not-authority",
-            Self::Height => "wrong-height",
-            Self::Foreign => "foreign-vote",
-            Self::TooFew { .. } => "too-few-votes",
-        }
-    }
-}
-
-/// What came of a commit that holds as far as can be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitOutcome {
-    /// What it makes final was final.
-    Known,
-    /// Done.
-    Effects(Vec<Effect>),
-    /// These blocks are needed first.
-    Missing(Vec<BlockId>),
-}
-
 /// Votes that wait for their block, or for the next round to begin: of each authority, phase and round two.
 type Waiting = BTreeMap<(RoundNumber, Voter, Phase), Vec<(Vote, Sealed)>>;
-
-/// The checked votes of a commit, and blocks that are needed to weigh them.
-type Weighed = (Vec<(Voter, Vote, Sealed)>, Vec<BlockId>);
 
 /// The votes of one node's view, and its own part in them.
 pub struct Finality {
@@ -364,45 +262,6 @@ impl Finality {
             effects.extend(self.begin_next(tree, now));
         }
         Ok(effects)
-    }
-
-    /// A commit from anywhere.
-    pub fn import_commit(
-        &mut self,
-        tree: &Tree,
-        commit: Commit,
-    ) -> Result<CommitOutcome, VoteError> {
-        let target = commit.target();
-        if target.height <= self.finalised.height {
-            return Ok(CommitOutcome::Known);
-        }
-        if commit.network != self.network {
-            return Err(
-                VerifyError::Network { expected: self.network, found: commit.network }.into()
-            );
-        }
-        if tree.get(&target.id).is_none() {
-            return Ok(CommitOutcome::Missing(vec![target.id]));
-        }
-        let (votes, missing) = self.weigh(tree, &commit)?;
-        if !missing.is_empty() {
-            return Ok(CommitOutcome::Missing(missing));
-        }
-        if !tree.descends(&self.finalised.id, &target.id) {
-            return Ok(CommitOutcome::Effects(vec![Effect::Split(commit)]));
-        }
-        let mut effects = Vec::new();
-        for (voter, vote, sealed) in votes {
-            // What does not fit this node's rounds is not needed.
-            if let Ok(more) = self.place(tree, voter, &vote, sealed) {
-                effects
-                    .extend(more.into_iter().filter(|effect| !matches!(effect, Effect::Want(_))));
-            }
-        }
-        self.finalised = target;
-        self.commit = Some(commit.clone());
-        effects.push(Effect::Finalised(commit));
-        Ok(CommitOutcome::Effects(effects))
     }
 
     /// Does the next thing that is due: votes that waited, an own vote, the next round. Nothing, when there is
@@ -651,48 +510,6 @@ impl Finality {
         let mut effects = vec![Effect::Round(start)];
         effects.extend(self.place_waiting(tree));
         effects
-    }
-
-    /// The votes of a commit, if enough authorities stand behind it; and blocks that are needed to tell.
-    fn weigh(&self, tree: &Tree, commit: &Commit) -> Result<Weighed, VoteError> {
-        let mut checked = Vec::new();
-        let mut votes: BTreeMap<Voter, Vec<Target>> = BTreeMap::new();
-        for sealed in commit.votes.iter() {
-            let voter = self.signer(sealed)?;
-            let vote = if self.knows(voter, sealed) {
-                Vote::decode(sealed.payload()).map_err(VerifyError::from)?
-            } else {
-                self.verify(sealed)?
-            };
-            if vote.round != commit.round || vote.phase != Phase::Precommit {
-                return Err(VoteError::Foreign);
-            }
-            let targets = votes.entry(voter).or_default();
-            if !targets.contains(&vote.target()) {
-                targets.push(vote.target());
-            }
-            checked.push((voter, vote, sealed.clone()));
-        }
-        let threshold = weight(self.voters.threshold().get());
-        let mut found = 0_u32;
-        let mut missing = Vec::new();
-        for targets in votes.values() {
-            let stands = targets.iter().any(|target| tree.descends(&commit.block, &target.id));
-            if stands || targets.len() > 1 {
-                found = found.saturating_add(1);
-            } else {
-                missing.extend(
-                    targets.iter().filter(|target| !tree.contains(&target.id)).map(|t| t.id),
-                );
-            }
-        }
-        if found >= threshold {
-            return Ok((checked, Vec::new()));
-        }
-        if found.saturating_add(weight(missing.len() as u64)) >= threshold {
-            return Ok((checked, missing));
-        }
-        Err(VoteError::TooFew { found, threshold })
     }
 
     fn round(&self, start: RoundStart) -> Round {

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::codec::{DecodeError, Decoder, Encoder, Field};
+use crate::codec::{DecodeError, Decoder, Encoder, Field, record};
 use crate::id::{PublicKey, TransactionId};
 use crate::transaction::VerifiedTransaction;
 use crate::units::{Height, Nonce, Tal};
@@ -71,15 +71,34 @@ struct Pending {
     failed: Option<Reason>,
 }
 
-/// A transaction that will not be in the chain, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// Which.
-    pub id: TransactionId,
-    /// Why.
-    pub reason: Reason,
-    /// The finalised height at that time: from here its reason is kept for the network's retention.
-    pub at: Height,
+record! {
+    /// A transaction that will not be in the chain, and why.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Rejected {
+        /// The finalised height at that time: from here its reason is kept for the network's retention.
+        "at" => pub at: Height,
+        /// Which.
+        "id" => pub id: TransactionId,
+        /// Why.
+        "reason" => pub reason: Reason,
+    }
+}
+
+impl Rejected {
+    /// The bytes to be stored.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::with_capacity(<Self as Field>::LEN_MAX);
+        self.put(&mut out);
+        out.finish()
+    }
+
+    /// Reads stored bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Decoder::new(bytes);
+        let rejected = Self::take(&mut input)?;
+        input.end()?;
+        Ok(rejected)
+    }
 }
 
 /// What is pending, and what was rejected.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fork::Place;
-use crate::id::SecretKey;
+use crate::id::{BlockId, SecretKey};
 use crate::units::{Height, Slot};
 
 const NETWORK: NetworkId = NetworkId::DEVELOPMENT;

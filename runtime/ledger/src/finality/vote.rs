@@ -22,13 +22,15 @@ pub enum Phase {
     Precommit,
 }
 
-/// A block that is voted for: with it, all its ancestors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// The block.
-    pub id: BlockId,
-    /// Its height.
-    pub height: Height,
+record! {
+    /// A block that is voted for: with it, all its ancestors.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Target {
+        /// The block.
+        "id" => pub id: BlockId,
+        /// Its height.
+        "height" => pub height: Height,
+    }
 }
 
 record! {

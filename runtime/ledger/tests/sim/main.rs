@@ -1,6 +1,7 @@
 //! Whole networks of the ledger's chain, simulated from seeds.
 //!
-//! `TALEA_SEED=n` runs one seed and prints what it was made of; `TALEA_SEEDS=n` runs that many.
+//! `TALEA_SEED=n` runs one seed and prints what it was made of; `TALEA_SEEDS=n` runs that many, from
+//! `TALEA_FIRST` on.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
@@ -36,7 +37,8 @@ fn law_6_and_7_hold_over_seeds() {
         return;
     }
     let seeds = number("TALEA_SEEDS").unwrap_or(SEEDS);
-    let next = AtomicU64::new(0);
+    let first = number("TALEA_FIRST").unwrap_or(0);
+    let next = AtomicU64::new(first);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let outcomes: Vec<(u64, Result<Figures, String>)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -45,7 +47,7 @@ fn law_6_and_7_hold_over_seeds() {
                     let mut outcomes = Vec::new();
                     loop {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= seeds {
+                        if seed >= first + seeds {
                             return outcomes;
                         }
                         outcomes.push((seed, run(seed)));
