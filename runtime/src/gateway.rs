@@ -135,7 +135,11 @@ impl Gateway {
         let mut response = match contained(trace::within(&parent, served)).await {
             Ok(Ok(response)) => response,
             Ok(Err(fault)) => {
-                if matches!(fault, Fault::Record(RecordError::Latched(_))) {
+                if matches!(
+                    fault,
+                    Fault::Record(RecordError::Latched(_))
+                        | Fault::Submit(ledger::SubmitError::Latched(_))
+                ) {
                     self.latched.store(true, Ordering::Relaxed);
                 }
                 self.refuse(&fault, &target)
@@ -179,7 +183,7 @@ impl Gateway {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Whether the last receipt that was handed to the chain was written. After a failed write none is,
+    /// Whether the last receipt and the last transaction that were handed in were written. After a failed write none is,
     /// until the node has been started again.
     fn is_writing(&self) -> bool {
         !self.latched.load(Ordering::Relaxed)

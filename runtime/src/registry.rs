@@ -57,6 +57,9 @@ pub enum ResolveError {
     /// Nobody has given the name here.
     #[error("no function is named {0} on this node")]
     NameUnknown(FunctionName),
+    /// The name's owner has not let this caller in.
+    #[error("{0} is private: its owner lets keys in one by one, and a call is signed by its run")]
+    NotGranted(FunctionName),
     /// The payer signed for another function.
     #[error("the run {run} is for function {given}; {asked} was called")]
     FunctionForeign {
@@ -130,6 +133,15 @@ impl Registry {
     /// Decides what will run.
     pub fn resolve(&self, authorized: Authorized) -> Result<Plan, ResolveError> {
         let (call, caller) = authorized.into_parts();
+        if let Target::Name(name) = call.target() {
+            let payer = match &caller {
+                Caller::Free => None,
+                Caller::Paid(paid) => Some(paid.payer()),
+            };
+            if !self.functions.admits(name, payer.as_ref(), call.method().as_str()) {
+                return Err(ResolveError::NotGranted(name.clone()));
+            }
+        }
         let function = self.find(call.target())?;
         match caller {
             Caller::Free => {

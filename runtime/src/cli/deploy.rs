@@ -4,6 +4,8 @@
 //! user's key over the very bytes that follow; the id the node answers with must be ours. Deploying the same bytes
 //! again is harmless. Absent: building other than what `talea build` does.
 
+mod register;
+
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -16,12 +18,14 @@ use talea_ledger::registration::{DEFAULT_HEADERS, HEADER_NAMES_MAX, Kind, Limits
 use talea_ledger::sign::seal_document;
 use talea_ledger::{Fuel, FunctionId, Pages, PublicKey, Registration, Sealed};
 
+use self::register::{Named, register};
 use super::build::{Accepted, accept};
 use super::client::{Client, request};
 use super::exit::{Exit, Failure, OrExit as _, Ran};
 use super::guest::Source;
 use super::screen::Ink;
 use super::terms::Terms;
+use super::wallet::fund::Purse;
 use super::{Context, NodeArgs, SignerArgs, amount, base64url};
 
 /// Bounds of a registration that names none: what the node itself allows is then the bound.
@@ -90,6 +94,12 @@ pub(super) async fn run(args: &DeployArgs, context: &Context) -> Ran {
         let _sending = context.screen.spinner("sending and compiling");
         send(&client, &accepted, &seal_document(wallet.key(), &registration)).await?
     };
+    let purse = Purse { client: &client, time_max: args.node.timeout };
+    if register(&purse, wallet.key(), &registration, terms.profile).await? == Named::Unpaid {
+        context.screen.note(
+            "the wallet has no money for the ledger's fees: the name is known to this node alone",
+        );
+    }
     report(&accepted, &registration, &view, &client, context);
     Ok(Exit::Ok)
 }

@@ -17,7 +17,7 @@ use super::client::Client;
 use super::exit::{Exit, Failure, Ran};
 use super::moment::rfc3339;
 use super::screen::{Align, Ink, Table, grouped};
-use super::wallet::{Home, KeyName, Wallet};
+use super::wallet::{Home, KeyName, Wallet, open_for};
 use super::{Context, NodeArgs, SignerArgs, amount};
 
 /// What to do with the ledger.
@@ -50,8 +50,6 @@ pub(super) enum LedgerCommand {
 pub(super) struct BalanceArgs {
     /// A key, or the name of one of the wallet's [default: the wallet's own]
     key: Option<String>,
-    #[command(flatten)]
-    signer: SignerArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -142,7 +140,7 @@ fn key_of(text: &str, context: &Context) -> Result<PublicKey, Failure> {
 async fn balance(args: &BalanceArgs, context: &Context) -> Ran {
     let key = match &args.key {
         Some(text) => key_of(text, context)?,
-        None => args.signer.wallet(context)?.public(),
+        None => open_for(None, context)?.public(),
     };
     let standing = Standing::of(&args.node.client(), &key).await?;
     let screen = &context.screen;

@@ -316,6 +316,7 @@ fn of_resolve(fault: &ResolveError) -> Answer {
     match fault {
         ResolveError::FunctionUnknown(_) => theirs(Code::FunctionUnknown),
         ResolveError::NameUnknown(_) => theirs(Code::NameUnknown),
+        ResolveError::NotGranted(_) => theirs(Code::NotPermitted),
         ResolveError::FunctionForeign { given, asked, .. } => {
             theirs(Code::FunctionForeign).with("given", given).with("asked", asked)
         }

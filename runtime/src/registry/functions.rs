@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use talea_ledger::message::FunctionName;
-use talea_ledger::{FunctionId, Registration};
+use talea_ledger::{FunctionId, PublicKey, Registration};
 
 /// Functions remembered: 4,096 x about 500 bytes is 2 MiB.
 const KNOWN_MAX: usize = 4096;
@@ -27,6 +27,8 @@ pub trait Functions: Send + Sync + std::fmt::Debug {
     fn by_id(&self, id: FunctionId) -> Result<Option<Function>, FunctionsError>;
     /// What a name points to.
     fn named(&self, name: &FunctionName) -> Result<Option<FunctionId>, FunctionsError>;
+    /// Whether a name may be called with this method, by this payer or by somebody who did not sign.
+    fn admits(&self, name: &FunctionName, payer: Option<&PublicKey>, method: &str) -> bool;
 }
 
 /// The record could not be read.
@@ -65,6 +67,15 @@ impl Known {
 
     pub(super) fn named(&self, name: &FunctionName) -> Result<Option<FunctionId>, FunctionsError> {
         self.functions.named(name)
+    }
+
+    pub(super) fn admits(
+        &self,
+        name: &FunctionName,
+        payer: Option<&PublicKey>,
+        method: &str,
+    ) -> bool {
+        self.functions.admits(name, payer, method)
     }
 
     pub(super) fn forget(&self, id: FunctionId) {

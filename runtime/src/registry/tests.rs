@@ -8,7 +8,7 @@ use bytes::Bytes;
 use talea_ledger::registration::{Kind, Limits};
 use talea_ledger::{
     BodyId, ChannelId, Document as _, Input, InputId, NetworkId, Pages, Payment, Ppm, Price,
-    ProfileId, Registration, Run, SecretKey, Sequence, Tal, UnixNanos, sign,
+    ProfileId, PublicKey, Registration, Run, SecretKey, Sequence, Tal, UnixNanos, sign,
 };
 
 use super::*;
@@ -63,6 +63,11 @@ impl Functions for OneFunction {
     fn named(&self, name: &FunctionName) -> Result<Option<FunctionId>, FunctionsError> {
         Ok((name.as_str() == "acme/one").then(function))
     }
+
+    /// Only who signs may read `acme/closed`.
+    fn admits(&self, name: &FunctionName, payer: Option<&PublicKey>, method: &str) -> bool {
+        name.as_str() != "acme/closed" || (payer.is_some() && method == "GET")
+    }
 }
 
 #[derive(Debug)]
@@ -98,6 +103,12 @@ fn authorized(target: &str, headers: &[(&str, &str)]) -> Authorized {
 fn order(target: &str, headers: &[(&str, &str)], body: &'static [u8]) -> Order {
     let plan = registry().resolve(authorized(target, headers)).unwrap();
     registry().order(plan, Bytes::from_static(body)).unwrap()
+}
+
+#[test]
+fn a_private_name_is_not_resolved_for_whom_it_is_not() {
+    let refused = registry().resolve(authorized("/f/acme/closed/", &[])).unwrap_err();
+    assert!(matches!(refused, ResolveError::NotGranted(_)), "{refused}");
 }
 
 #[test]
