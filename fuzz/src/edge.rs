@@ -42,7 +42,7 @@ pub fn http_edge(bytes: &[u8]) {
 
 /// Starts the node on a thread of its own, where it stays until the process ends.
 fn start() -> SocketAddr {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = BTreeMap::from([
