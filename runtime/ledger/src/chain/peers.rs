@@ -199,7 +199,7 @@ impl Peers {
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
-            self.forget(&id);
+            self.forget_branch(id);
         }
     }
 
@@ -209,6 +209,11 @@ impl Peers {
             self.invalid.pop_first();
         }
         self.invalid.insert(id);
+        self.forget_branch(id);
+    }
+
+    /// Forgets a header and what stands on it: without it, that would wait for ever and never be asked for again.
+    fn forget_branch(&mut self, id: BlockId) {
         let mut open = vec![id];
         while let Some(id) = open.pop() {
             self.forget(&id);
@@ -260,7 +265,7 @@ impl Peers {
             asks.entry(peer).or_default().push(id);
         }
         for (id, _) in &given_up {
-            self.forget(id);
+            self.forget_branch(*id);
         }
         (asks, given_up)
     }
