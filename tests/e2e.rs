@@ -21,6 +21,8 @@ mod kill;
 mod ledger;
 #[path = "e2e/node.rs"]
 mod node;
+#[path = "e2e/paid.rs"]
+mod paid;
 
 /// The one place of these tests that reads a clock: to bound what must be bounded.
 #[allow(clippy::disallowed_methods, reason = "a test of a bound on real time")]

@@ -27,52 +27,62 @@ const OWNERS: [(&str, &[&str]); 5] = [
 ];
 
 /// `(module, modules of this crate it must never import)`: the pipeline
-/// `call < auth < registry < executor < notary < chain < gateway`, read from left to right.
-const NEVER: [(&str, &[&str]); 13] = [
+/// `call < auth < registry < executor < notary < chain < ledger < till < gateway`, read from left to right.
+const NEVER: [(&str, &[&str]); 14] = [
     (
         "limits",
         &[
             "clock", "config", "store", "call", "auth", "registry", "executor", "notary", "chain",
-            "ledger", "gateway", "node", "cli",
+            "ledger", "till", "gateway", "node", "cli",
         ],
     ),
     (
         "clock",
         &[
             "config", "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger",
-            "gateway", "node", "cli",
+            "till", "gateway", "node", "cli",
         ],
     ),
     (
         "config",
         &[
-            "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger",
+            "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger", "till",
             "gateway", "node", "cli",
         ],
     ),
     (
         "store",
         &[
-            "call", "auth", "registry", "executor", "notary", "chain", "ledger", "gateway", "node",
-            "cli",
+            "call", "auth", "registry", "executor", "notary", "chain", "ledger", "till", "gateway",
+            "node", "cli",
         ],
     ),
     (
         "call",
         &[
-            "store", "auth", "registry", "executor", "notary", "chain", "ledger", "gateway",
-            "node", "cli",
+            "store", "auth", "registry", "executor", "notary", "chain", "ledger", "till",
+            "gateway", "node", "cli",
         ],
     ),
-    ("auth", &["registry", "executor", "notary", "chain", "ledger", "gateway", "node", "cli"]),
-    ("registry", &["notary", "chain", "ledger", "gateway", "node", "cli"]),
+    (
+        "auth",
+        &["registry", "executor", "notary", "chain", "ledger", "till", "gateway", "node", "cli"],
+    ),
+    ("registry", &["notary", "chain", "ledger", "till", "gateway", "node", "cli"]),
     (
         "executor",
-        &["call", "auth", "registry", "notary", "chain", "ledger", "gateway", "node", "cli"],
+        &[
+            "call", "auth", "registry", "notary", "chain", "ledger", "till", "gateway", "node",
+            "cli",
+        ],
     ),
-    ("notary", &["store", "chain", "ledger", "gateway", "node", "cli"]),
-    ("chain", &["call", "auth", "registry", "gateway", "node", "cli"]),
-    ("ledger", &["call", "auth", "registry", "executor", "chain", "gateway", "node", "cli"]),
+    ("notary", &["store", "chain", "ledger", "till", "gateway", "node", "cli"]),
+    ("chain", &["call", "auth", "registry", "till", "gateway", "node", "cli"]),
+    (
+        "ledger",
+        &["call", "auth", "registry", "executor", "chain", "till", "gateway", "node", "cli"],
+    ),
+    ("till", &["call", "auth", "registry", "executor", "gateway", "node", "cli"]),
     ("gateway", &["node", "cli"]),
     ("node", &["cli"]),
 ];

@@ -1,14 +1,16 @@
 //! `Call` -> `Authorized`: who asks, may they, and is it covered. Decided on the head alone.
 //!
-//! Invariants: nothing runs on a payer's account that the payer's key did not sign for this network, this
-//! host and this moment; the sum of what a payer owes and what is under way for it never passes its
-//! credit; a (channel, sequence) is under way at most once.
-//! Absent: hyper, the executor, bodies (a run names its input by CID, which `registry` compares), and
-//! escrow: until channels are on a ledger, cover is the credit that the host's owner gives a key.
+//! Invariants: nothing runs on a payer's account that the payer's key, or a session key with its grant, did not
+//! sign for this network, this host and this moment; the sum of what a channel owes and what is under way on it
+//! never passes what the ledger holds for it, finally or at this host's own bounded risk; a (channel, sequence)
+//! is under way at most once.
+//! Absent: hyper, the executor, bodies (a run names its input by CID, which `registry` compares), the ledger (the
+//! node hands in its states), and vouchers, which the till keeps.
 
 mod book;
 mod buckets;
-mod credit;
+mod escrow;
+mod grants;
 mod offer;
 mod request;
 
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use talea_ledger::cover::Refusal;
 use talea_ledger::{
     ChannelId, NetworkId, PublicKey, ReceiptId, Run, RunId, Sealed, Sequence, Tal, UnixNanos,
     Verified,
@@ -24,8 +27,10 @@ use talea_ledger::{
 use tokio::sync::watch;
 
 use self::book::{Book, Claim, Claimed};
-pub use self::book::{Channels, ChannelsError, Standing, Used};
+pub use self::book::{Channels, ChannelsError, Record, Standing, Used};
 use self::buckets::{Buckets, Rate};
+pub use self::escrow::{Escrow, States, Vouched};
+use self::grants::Grants;
 pub use self::offer::Offer;
 pub use self::request::{Asked, Reader, RegistrationFault, RequestError};
 use crate::call::Call;
@@ -39,7 +44,22 @@ pub struct Auth {
     free_calls: bool,
     buckets: Option<Buckets>,
     book: Book,
+    grants: Grants,
+    escrow: Arc<dyn Escrow>,
     deploy: config::Deploy,
+}
+
+/// What pays for runs.
+#[derive(Debug)]
+pub struct Cover {
+    /// Keys that the host's owner trusts without escrow.
+    pub credit: config::Credit,
+    /// What this host risks on escrow that is not final, over all payers.
+    pub exposure: Tal,
+    /// What is recorded.
+    pub channels: Arc<dyn Channels>,
+    /// What is locked and promised.
+    pub escrow: Arc<dyn Escrow>,
 }
 
 /// A call that may run. Only `Auth::authorize` makes one.
@@ -108,14 +128,18 @@ pub enum AuthorizeError {
         /// This node's.
         ours: PublicKey,
     },
-    /// A channel that is not the payer's towards this host.
-    #[error("the run names channel {given}; yours here is {ours}")]
-    ChannelForeign {
-        /// In the run.
-        given: ChannelId,
-        /// The payer's.
-        ours: ChannelId,
-    },
+    /// The bytes of `talea-session` are no sealed document.
+    #[error("the session cannot be read: {0}")]
+    SessionUnreadable(#[source] talea_ledger::DecodeError),
+    /// They are, but of another type, badly signed, or not a grant.
+    #[error("the session's signature does not hold: {0}")]
+    SessionUnverified(#[source] talea_ledger::VerifyError),
+    /// Neither the ledger's head nor its finalised state has the channel.
+    #[error("the ledger has no channel {0}")]
+    ChannelUnknown(ChannelId),
+    /// The channel does not pay for the run.
+    #[error(transparent)]
+    NotCovered(Refusal),
     /// Too late.
     #[error("the run expired at {expired}, {} ms ago", (now.0.saturating_sub(expired.0)) / 1_000_000)]
     Expired {
@@ -221,18 +245,15 @@ fn by(run: &Option<RunId>) -> String {
 
 impl Auth {
     /// The door of one host.
-    pub fn new(
-        offer: Offer,
-        free: &config::Free,
-        credit: config::Credit,
-        deploy: config::Deploy,
-        channels: Arc<dyn Channels>,
-    ) -> Self {
+    pub fn new(offer: Offer, free: &config::Free, cover: Cover, deploy: config::Deploy) -> Self {
         let rate = |per_second| Rate { per_second, burst: free.burst };
+        let Cover { credit, exposure, channels, escrow } = cover;
         Self {
             buckets: free.per_second.map(|per_second| Buckets::new(rate(per_second))),
             free_calls: free.calls,
-            book: Book::new(offer.network, offer.host, credit, channels),
+            book: Book::new(credit, exposure, channels, escrow.clone()),
+            escrow,
+            grants: Grants::default(),
             deploy,
             offer,
         }
@@ -243,6 +264,11 @@ impl Auth {
         &self.offer
     }
 
+    /// Whether some run that the channel pays for has no receipt yet.
+    pub fn is_busy(&self, channel: &ChannelId) -> bool {
+        self.book.is_busy(channel)
+    }
+
     /// Decides about a call.
     pub fn authorize(&self, call: Call) -> Result<Admission, AuthorizeError> {
         let Some(sealed) = call.run() else {
@@ -250,13 +276,20 @@ impl Auth {
             return Ok(Admission::Run(Authorized { call, caller: Caller::Free }));
         };
         let sealed = Sealed::decode(sealed).map_err(AuthorizeError::RunUnreadable)?;
-        // Cheap checks come first, on bytes that are not yet believed: a signature costs 40 us.
+        // A signature costs 40 us; nothing before it can be believed.
         let verified: Verified<Run> = sealed.verify().map_err(AuthorizeError::RunUnverified)?;
-        let (run, payer) = (verified.document(), *verified.signer());
-        self.offer.covers(run, payer, call.at())?;
-        let id = RunId::of(verified.payload());
-        match self.book.claim(payer, run, id)? {
+        let grant = call.session().map(|sealed| self.grants.open(sealed)).transpose()?;
+        let asked = book::Asked {
+            run: &verified,
+            id: RunId::of(verified.payload()),
+            grant: grant.as_ref().map(|grant| &grant.verified),
+            at: call.at(),
+        };
+        match self.book.claim(&self.offer, asked)? {
             Claimed::Fresh(claim) => {
+                if let Some(grant) = &grant {
+                    self.escrow.keep_grant(&grant.verified, &grant.sealed)?;
+                }
                 let payload = Bytes::copy_from_slice(verified.payload());
                 let paid = PaidRun { payload, run: verified, sealed, claim };
                 Ok(Admission::Run(Authorized { call, caller: Caller::Paid(Box::new(paid)) }))
@@ -303,7 +336,7 @@ impl PaidRun {
         self.run.document()
     }
 
-    /// Who signed it.
+    /// Who signed it: the payer, or a key of its session.
     pub fn payer(&self) -> PublicKey {
         *self.run.signer()
     }

@@ -17,6 +17,8 @@ use crate::limits;
 
 /// Header with the payer's sealed run.
 pub const RUN: HeaderName = HeaderName::from_static("talea-run");
+/// Header with the payer's sealed grant to the session key that signed the run or voucher beside it.
+pub const SESSION: HeaderName = HeaderName::from_static("talea-session");
 /// Header with the sealed registration of a deployed module.
 pub const REGISTRATION: HeaderName = HeaderName::from_static("talea-registration");
 /// Header with a sealed request, for what only some may read.
@@ -52,6 +54,7 @@ pub struct Call {
     /// Where the guest's path begins in the request target's path.
     path_start: usize,
     run: Option<Vec<u8>>,
+    session: Option<Vec<u8>>,
     salt: SaltWish,
     args: Vec<String>,
     wants_receipt: bool,
@@ -131,10 +134,11 @@ impl Call {
         }
         let (target, path_start) = Target::read(head.uri.path())?;
         let run = wishes::credential(&head.headers, &RUN)?;
+        let session = wishes::credential(&head.headers, &SESSION)?;
         let salt = wishes::salt(&head.headers)?;
         let args = wishes::args(&head.headers)?;
         let wants_receipt = wishes::wants_receipt(&head.headers);
-        Ok(Self { head, target, path_start, run, salt, args, wants_receipt })
+        Ok(Self { head, target, path_start, run, session, salt, args, wants_receipt })
     }
 
     /// What is to be run.
@@ -180,6 +184,11 @@ impl Call {
     /// The bytes of `talea-run`, not yet believed.
     pub fn run(&self) -> Option<&[u8]> {
         self.run.as_deref()
+    }
+
+    /// The bytes of `talea-session`, not yet believed.
+    pub fn session(&self) -> Option<&[u8]> {
+        self.session.as_deref()
     }
 
     /// The salt that the caller wants in the input document.

@@ -7,6 +7,7 @@
 
 mod amount;
 mod build;
+mod channel;
 mod client;
 mod completion;
 mod deploy;
@@ -115,6 +116,9 @@ enum Command {
     /// Ask the ledger, send money, prove, verify, rebuild
     #[command(subcommand)]
     Ledger(Box<ledger::LedgerCommand>),
+    /// Open, top up, close or show channels, from which runs are paid
+    #[command(subcommand)]
+    Channel(Box<channel::ChannelCommand>),
     /// Run a node
     Node(Box<node::NodeRunArgs>),
     /// Check this machine, the wallet, and a node
@@ -193,6 +197,7 @@ fn dispatch(command: Command, context: &Context) -> Ran {
         Command::Logs(args) => block_on(logs::run(&args, context)),
         Command::Wallet(command) => wallet::commands::run(command, context),
         Command::Ledger(command) => block_on(ledger::run(&command, context)),
+        Command::Channel(command) => block_on(channel::run(&command, context)),
         Command::Node(args) => node::run(&args, context),
         Command::Doctor(args) => block_on(doctor::run(&args, context)),
         Command::Completion(args) => completion::run(&args, context),
@@ -283,6 +288,17 @@ mod tests {
             ("talea receipt save not-a-cid f", Some(Exit::Usage)),
             ("talea receipt explain f --top 0", None),
             ("talea logs me/f -f --after 0", None),
+            ("talea invoke f --channel x", Some(Exit::Usage)),
+            ("talea invoke f --pay --on-credit --session s", Some(Exit::Usage)),
+            ("talea invoke f --pay --session s --key app --escrow 5M", None),
+            ("talea channel", Some(Exit::Usage)),
+            ("talea channel open --escrow 5M --for 24h", None),
+            ("talea channel top-up", Some(Exit::Usage)),
+            ("talea channel top-up --amount 5k", None),
+            ("talea channel close --no-wait", None),
+            ("talea channel show nonsense", Some(Exit::Usage)),
+            ("talea channel show --all", None),
+            ("talea channel redeem", Some(Exit::Usage)),
             ("talea node --data d --listen 127.0.0.1:0 --payers a,b --set x=y", None),
             ("talea dev --listen nowhere", Some(Exit::Usage)),
             ("talea dev hello --like 127.0.0.1:1 --no-watch", None),

@@ -68,6 +68,8 @@ pub struct Config {
     pub price: Price,
     /// Who may run on credit.
     pub credit: Credit,
+    /// Runs that channels of the ledger pay for.
+    pub channels: Channels,
     /// Unsigned calls.
     pub free: Free,
     /// Who may deploy.
@@ -84,13 +86,25 @@ pub struct Config {
     pub log: Log,
 }
 
-/// Payers whose runs are taken on credit, until channels have escrow.
+/// Payers whose runs are taken without escrow. What they owe is counted and never redeemed: for a network of
+/// one's own.
 #[derive(Debug, Clone)]
 pub struct Credit {
     /// The keys.
     pub payers: Vec<PublicKey>,
     /// What one payer may owe at most.
     pub cap: Tal,
+}
+
+/// What a host takes upon itself with channels.
+#[derive(Debug, Clone, Copy)]
+pub struct Channels {
+    /// Work of one channel, caps under way included, that no voucher covers yet.
+    pub watermark: Tal,
+    /// Escrow that is not final yet and is counted on nevertheless, over all payers.
+    pub exposure: Tal,
+    /// What a voucher must bring for it to be redeemed before its channel ends.
+    pub redeem: Tal,
 }
 
 /// Calls that nobody pays for.
@@ -313,6 +327,11 @@ impl Config {
             credit: Credit {
                 payers: given.read("credit.payers", value::keys)?,
                 cap: Tal(given.read("credit.cap", value::count)?),
+            },
+            channels: Channels {
+                watermark: Tal(given.read("channels.watermark", value::count)?),
+                exposure: Tal(given.read("channels.exposure", value::count)?),
+                redeem: Tal(given.read("channels.redeem", value::count)?),
             },
             free: free(given, is_local)?,
             deploy: deploy(given, is_local)?,

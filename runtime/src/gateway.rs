@@ -50,12 +50,16 @@ use crate::executor::Executor;
 use crate::ledger;
 use crate::registry::Registry;
 use crate::store::{FunctionShelf, LogShelf};
+use crate::till::{Desk, Till};
 
 /// The doors that requests go through, made by `node`.
 #[derive(Debug)]
 pub(crate) struct Doors {
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) auth: Auth,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) till: Arc<Till>,
+    /// Where a redeem is asked for.
+    pub(crate) desk: Desk,
     pub(crate) registry: Registry,
     pub(crate) executor: Arc<Executor>,
     pub(crate) chain: Mailbox,

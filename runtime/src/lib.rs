@@ -1,4 +1,4 @@
-//! The Talea node: one pipeline, `call < auth < registry < executor < notary < chain < gateway`.
+//! The Talea node: one pipeline, `call < auth < registry < executor < notary < chain < ledger < till < gateway`.
 //!
 //! Each module imports the type of the step before it and no more; `tests/tidy.rs` holds the table.
 
@@ -22,6 +22,8 @@ pub mod notary;
 pub mod chain;
 
 pub mod ledger;
+
+pub mod till;
 
 pub mod gateway;
 

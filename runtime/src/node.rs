@@ -18,8 +18,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::views::{KeptChannels, KeptFunctions, KeptModules};
-use crate::auth::{Auth, Offer};
+use self::views::{
+    KeptChannels, KeptEscrow, KeptFunctions, KeptModules, LedgerDoors, RunsUnderWay,
+};
+use crate::auth::{Auth, Cover, Offer};
 use crate::chain::{Chain, ChainError, ChainOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -30,8 +32,10 @@ use crate::notary::Notary;
 use crate::registry::{Registry, Seeds};
 use crate::store::ledger::LOG_SEGMENT_LEN;
 use crate::store::{
-    FolderError, FunctionShelf, LogShelf, NodeFolder, Retention, SEGMENT_LEN, ShelfError, keys,
+    FolderError, FunctionShelf, LogShelf, NodeFolder, PaymentShelf, PaymentsError, Retention,
+    SEGMENT_LEN, ShelfError, keys,
 };
+use crate::till::{self, Collector, CollectorParts, Till};
 
 /// Connections that the system holds for us while the accept loop is busy. What Linux caps it at by
 /// default is 4,096; beyond it clients retry by themselves.
@@ -46,6 +50,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     gateway: Arc<Gateway>,
     served: JoinHandle<()>,
+    collected: JoinHandle<()>,
     chain: Chain,
     ledger: Ledger,
     network: Arc<Network>,
@@ -70,6 +75,9 @@ pub enum StartError {
     /// The functions cannot be read.
     #[error(transparent)]
     Functions(#[from] ShelfError),
+    /// The vouchers cannot be read.
+    #[error(transparent)]
+    Payments(#[from] PaymentsError),
     /// The logs cannot be opened.
     #[error("the folder of function logs cannot be used")]
     Logs(#[source] io::Error),
@@ -147,6 +155,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let (key, is_new) = keys::load_or_create(&config.key_file).map_err(unusable)?;
     let network = Arc::new(network(&config, key.public())?);
     let notary = Notary::new(key, network.id());
+    let collecting = notary.clone();
     let host = notary.public();
     if is_new {
         tracing::info!(%host, path = %config.key_file.display(), "made a new key for this node");
@@ -182,9 +191,29 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         );
     }
     let offer = offer(&config, &network, host);
-    let channels = Arc::new(KeptChannels(chain.reader()));
+    let doors = LedgerDoors { reader: ledger.reader(), mailbox: ledger.mailbox() };
+    let doors: Arc<dyn till::Ledger> = Arc::new(doors);
+    let shelf = PaymentShelf::open(&folder.payments_path())?;
+    let till = Arc::new(Till::open(host, shelf, chain.reader(), doors.clone())?);
+    let cover = Cover {
+        credit: config.credit,
+        exposure: config.channels.exposure,
+        channels: Arc::new(KeptChannels(chain.reader())),
+        escrow: Arc::new(KeptEscrow { ledger: doors, till: till.clone() }),
+    };
+    let auth = Arc::new(Auth::new(offer.clone(), &config.free, cover, config.deploy));
+    let (desk, asks) = till::desk();
+    let collector = CollectorParts {
+        till: till.clone(),
+        notary: collecting,
+        traffic: Arc::new(RunsUnderWay(auth.clone())),
+        clock: clock.clone(),
+        threshold: config.channels.redeem,
+    };
     let doors = Doors {
-        auth: Auth::new(offer.clone(), &config.free, config.credit, config.deploy, channels),
+        auth,
+        till,
+        desk,
         registry: Registry::new(
             Arc::new(KeptFunctions { shelf: functions.clone(), ledger: ledger.reader() }),
             offer,
@@ -211,10 +240,23 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     }
     let gateway = Gateway::new(doors, config.http, config.free.calls);
     let (stop, stopping) = watch::channel(false);
+    let collected = tokio::spawn(Collector::new(collector, asks).run(stopping.clone()));
     let served = tokio::spawn(gateway::serve(gateway.clone(), listener, stopping));
     tracing::info!(%addr, %host, version = env!("CARGO_PKG_VERSION"), "listening");
     let cut = chain.cut();
-    Ok(Running { addr, host, cut, stop, gateway, served, chain, ledger, network, _folder: folder })
+    Ok(Running {
+        addr,
+        host,
+        cut,
+        stop,
+        gateway,
+        served,
+        collected,
+        chain,
+        ledger,
+        network,
+        _folder: folder,
+    })
 }
 
 fn executor(
@@ -246,6 +288,7 @@ fn offer(config: &Config, network: &Network, host: PublicKey) -> Offer {
         memory_max: runs.memory_max,
         output_len_max: runs.output_len_max,
         log_len_max: runs.log_len_max,
+        watermark: config.channels.watermark,
     }
 }
 
@@ -348,12 +391,15 @@ impl Running {
 
     /// Ends in order; everybody who waits is answered.
     pub async fn stop(self) -> Result<(), StopError> {
-        let Self { stop, gateway, served, chain, ledger, .. } = self;
+        let Self { stop, gateway, served, collected, chain, ledger, .. } = self;
         gateway.stop();
         // The server has ended already if nobody hears this.
         let _ = stop.send(true);
         if let Err(fault) = served.await {
             tracing::error!(%fault, "the server ended badly");
+        }
+        if let Err(fault) = collected.await {
+            tracing::error!(%fault, "the collector ended badly");
         }
         drop(gateway);
         let ledger = ledger.close().await;

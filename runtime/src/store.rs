@@ -6,6 +6,7 @@
 //! | `blobs` | bodies too large for the journal | when `put` returns, before the receipt that names them |
 //! | `ledger` | every record of the chain, and what is looked up of them | when `append` returns, before a transaction is said to be accepted |
 //! | `functions` | wasm bytes, registrations, names | when `put` returns, before the deploy is answered |
+//! | `payments` | vouchers, session grants, redeems under way | when a method returns, before a voucher is answered |
 //! | `keys` | the node's secrets | before anything is signed with them |
 //! | `logs` | what guests wrote to their log | with the next write-back of the system: a killed process loses nothing, a power cut may |
 //! | `artefacts` | compiled code | never promised: it is made again |
@@ -21,6 +22,7 @@ mod journal;
 pub mod keys;
 pub mod ledger;
 mod logs;
+mod payments;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -39,6 +41,7 @@ pub use journal::{
     RunBytes, SEGMENT_LEN, SegmentNumber, StoredReceipt,
 };
 pub use logs::{LogCursor, LogEntry, LogPage, LogShelf};
+pub use payments::{KeptVoucher, PaymentShelf, Payments, PaymentsError, VoucherBy};
 
 use disk::{Disk, RealDisk};
 
@@ -106,6 +109,11 @@ impl NodeFolder {
     /// Where functions and names are indexed.
     pub fn state_path(&self) -> PathBuf {
         self.path.join("state.redb")
+    }
+
+    /// Where vouchers are kept.
+    pub fn payments_path(&self) -> PathBuf {
+        self.path.join("payments.redb")
     }
 
     /// Where compiled code lies.

@@ -23,21 +23,10 @@ fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
-/// The key of the wallet that a node's command line uses here.
-fn payer_of(folder: &Path) -> String {
-    let shown = talea(&folder.join("wallet"))
-        .args(["wallet", "show", "--output", "json"])
-        .output()
-        .expect("the binary under test starts");
-    let json: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("one JSON object");
-    json["key"].as_str().expect("a did:key").to_owned()
-}
-
-/// A node that takes paid calls of its own command line's wallet.
+/// A node that wants to be paid; the command line opens its channel by itself.
 fn paid_node(folder: &Path) -> Node {
-    let payer = payer_of(folder);
     let price = ["--price-per-call", "10", "--price-rate", "100", "--price-per-kib", "1"];
-    Node::start(folder, &[&["--payers", &payer], &price[..]].concat())
+    Node::start(folder, &price)
 }
 
 fn json_of(output: &std::process::Output) -> serde_json::Value {
@@ -138,7 +127,8 @@ fn an_unsigned_call_is_free_and_an_unknown_payer_is_refused_before_anything_runs
     let id = node.deploy(&wasm(ECHO), &[]).expect("deploys");
     let free = node.call("POST", &format!("/f/{id}/"), &[], b"x");
     assert_eq!((free.status, free.header("talea-bill")), (200, Some("0")), "{:?}", free.headers);
-    let refused = node.cli(&["invoke", &id, "--data", "x", "--pay", "--output", "json"]);
+    let credit = ["invoke", id.as_str(), "--data", "x", "--pay", "--on-credit", "--output", "json"];
+    let refused = node.cli(&credit);
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned()
         + &String::from_utf8_lossy(&refused.stdout);

@@ -1,13 +1,15 @@
 //! `cargo xtask demo`: the whole path once, on this machine, from a compiler to a lie that is found.
 //!
 //! It builds node and examples, starts a node on a free port over a temporary folder, deploys and calls every
-//! example as its caller would (through the `talea` command), drains the node, and then, with no node running,
-//! verifies one receipt from a file, re-runs it, and lets its host lie twice. Invariants: nothing outside the
+//! example as its caller would (through the `talea` command), each call paid from a channel, has the host take its
+//! money, drains the node, and then, with no node running, verifies the host's balance and one receipt from files,
+//! re-runs it, and lets its host lie twice. Invariants: nothing outside the
 //! temporary folder is touched; every answer is held against what it should be; any deviation ends the
 //! demonstration with an error. Absent: shortcuts; what is shown is what the commands say.
 
 mod forge;
 mod host;
+mod money;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,17 +45,17 @@ struct Talea {
 /// Runs the demonstration.
 pub(crate) fn run() -> Result<()> {
     let started = suite::now();
-    shell::heading("1 of 6: the compiler's target for functions");
+    shell::heading("1 of 7: the compiler's target for functions");
     shell::ensure_guest_target()?;
     println!("   {} is there", shell::GUEST_TARGET);
 
     shell::heading(
-        "2 of 6: building the node (the first time takes minutes: it brings its own compiler)",
+        "2 of 7: building the node (the first time takes minutes: it brings its own compiler)",
     );
     let program = shell::build_binary("talea-runtime", "talea")?;
     println!("   {}", program.display());
 
-    shell::heading("3 of 6: building the example functions");
+    shell::heading("3 of 7: building the example functions");
     let built = guests::build()?;
     guests::show(&built);
 
@@ -61,9 +63,11 @@ pub(crate) fn run() -> Result<()> {
     let kept = scratch.path().join("kept.talea");
     let mut talea = Talea { program, home: scratch.path().join("wallet"), node: None };
     let data = scratch.path().join("data");
-    call_everything(&mut talea, &data, &built, &kept)?;
+    let proof = scratch.path().join("balance.json");
+    let paid = call_everything(&mut talea, &data, &built, &kept, &proof)?;
 
-    shell::heading("6 of 6: one bill, checked from a file with no node running");
+    shell::heading("7 of 7: money and one bill, checked from files with no node running");
+    money::verify(&talea, &proof, &paid)?;
     check_offline(&talea, scratch.path(), &data, &kept)?;
     println!(
         "\n{} in {}",
@@ -74,19 +78,23 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Starts a node, deploys and calls every example, and drains the node again.
-fn call_everything(talea: &mut Talea, data: &Path, built: &[Built], kept: &Path) -> Result<()> {
-    shell::heading("4 of 6: a node on a free port, with a temporary folder");
+fn call_everything(
+    talea: &mut Talea,
+    data: &Path,
+    built: &[Built],
+    kept: &Path,
+    proof: &Path,
+) -> Result<money::Paid> {
+    shell::heading("4 of 7: a node on a free port, with a temporary folder");
     let payer = talea.json(&["wallet", "show"])?;
     let payer = payer["key"].as_str().context("the wallet shows a key")?.to_owned();
-    let mut flags = vec!["--payers", payer.as_str()];
-    flags.extend(PRICES);
-    let host = Host::start(&talea.program, data, &talea.home, &flags)?;
+    let host = Host::start(&talea.program, data, &talea.home, &PRICES)?;
     println!("   listening on {}", host.url());
     println!("   payer {payer}");
     talea.node = Some(host.url().to_owned());
 
     shell::heading(
-        "5 of 6: every example is deployed and called on real input, each call paid by a signed run",
+        "5 of 7: every example is deployed and called on real input, each call paid by a signed run and a voucher",
     );
     let mut rows = Vec::new();
     for example in built {
@@ -107,10 +115,14 @@ fn call_everything(talea: &mut Talea, data: &Path, built: &[Built], kept: &Path)
     }
     ensure!(!rows.is_empty(), "there was nothing to call");
     show(&rows);
+    shell::heading("6 of 7: the host takes its money");
+    let bills = rows.iter().map(|row| row.bill.parse::<u64>());
+    let billed = bills.sum::<Result<u64, _>>().context("a bill is a number")?;
+    let paid = money::redeem(talea, data, billed, proof)?;
     talea.node = None;
     host.drain()?;
     println!("   the node has answered everything and ended");
-    Ok(())
+    Ok(paid)
 }
 
 /// A receipt as it was given, then the same with a lie that its host signs.

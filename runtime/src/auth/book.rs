@@ -1,41 +1,53 @@
-//! What is under way on each channel, held against what is recorded.
+//! What is under way on each channel, held against what is recorded, vouched for and locked on the ledger.
 //!
-//! Invariants: under one lock, so that two calls cannot both find a sequence free or the same credit
+//! Invariants: under one lock, so that two calls cannot both find a sequence free or the same cover
 //! unspent. A claim ends when it is dropped, which its holder does only after the run's receipt is
-//! recorded (or will never be): whoever looks next finds either the claim or the record.
+//! recorded (or will never be): whoever looks next finds either the claim or the record. A run that was seen
+//! before is recognised before anything else is asked of it: it costs nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use talea_ledger::{ChannelId, NetworkId, PublicKey, ReceiptId, Run, RunId, Sequence, Tal};
+use talea_ledger::cover::{self, Now};
+use talea_ledger::{
+    ChannelId, PublicKey, ReceiptId, Run, RunId, Sequence, Session, Tal, UnixNanos, Verified,
+};
 use tokio::sync::watch;
 
-use super::{AuthorizeError, credit};
+use super::escrow::{Escrow, Exposure, Sight, States};
+use super::{AuthorizeError, Offer};
 use crate::config;
+use crate::limits::SEQUENCE_WINDOW;
 
 /// What is recorded about channels. The node hands in the chain's view of it.
 pub trait Channels: Send + Sync + std::fmt::Debug {
-    /// What is recorded about one sequence of a channel.
-    fn standing(&self, channel: ChannelId, sequence: Sequence) -> Result<Standing, ChannelsError>;
+    /// What is recorded about a channel and about one sequence of it.
+    fn record(&self, channel: ChannelId, sequence: Sequence) -> Result<Record, ChannelsError>;
+
+    /// What every channel owes.
+    fn debts(&self) -> Vec<(ChannelId, Tal)>;
+}
+
+/// A channel's record, as far as one sequence needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// Sum of the channel's bills.
+    pub owed: Tal,
+    /// Every sequence up to this one counts as used.
+    pub floor: Sequence,
+    /// What became of the sequence.
+    pub standing: Standing,
 }
 
 /// A sequence's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody has used it. The channel's bills add up to `owed`.
-    Fresh {
-        /// Sum of the channel's bills.
-        owed: Tal,
-    },
+    /// Nobody has used it.
+    Fresh,
     /// A receipt has it.
     Used(Used),
-    /// It was used, and the receipt is no longer kept.
+    /// It was used or passed over, and no receipt of it is kept.
     Spent,
-    /// It lies above the window.
-    Beyond {
-        /// The highest that is taken now.
-        most: Sequence,
-    },
 }
 
 /// The run and receipt that have a sequence.
@@ -43,6 +55,8 @@ pub enum Standing {
 pub struct Used {
     /// The run.
     pub run: RunId,
+    /// Who signed it. Its bytes under another signature are no repetition.
+    pub signer: PublicKey,
     /// Its receipt.
     pub receipt: ReceiptId,
 }
@@ -55,22 +69,30 @@ pub struct ChannelsError(#[source] pub Box<dyn std::error::Error + Send + Sync>)
 /// Claims of all channels.
 #[derive(Debug)]
 pub(super) struct Book {
-    network: NetworkId,
-    host: PublicKey,
     credit: config::Credit,
+    exposure: Tal,
     channels: Arc<dyn Channels>,
+    escrow: Arc<dyn Escrow>,
     open: Arc<Mutex<Open>>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    runs: HashMap<(ChannelId, Sequence), Underway>,
-    reserved: HashMap<ChannelId, Tal>,
+    lanes: HashMap<ChannelId, Lane>,
+    exposure: Option<Exposure>,
+}
+
+/// What is under way on one channel.
+#[derive(Debug, Default)]
+struct Lane {
+    runs: BTreeMap<Sequence, Underway>,
+    reserved: Tal,
 }
 
 #[derive(Debug)]
 struct Underway {
     run: RunId,
+    signer: PublicKey,
     ended: watch::Receiver<()>,
 }
 
@@ -85,65 +107,180 @@ pub(super) struct Claim {
     _ending: watch::Sender<()>,
 }
 
+#[derive(Debug)]
 pub(super) enum Claimed {
     Fresh(Claim),
     Recorded(ReceiptId),
     Underway(watch::Receiver<()>),
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) run: &'a Verified<Run>,
+    pub(super) id: RunId,
+    pub(super) grant: Option<&'a Verified<Session>>,
+    pub(super) at: UnixNanos,
+}
+
 impl Book {
     pub(super) fn new(
-        network: NetworkId,
-        host: PublicKey,
         credit: config::Credit,
+        exposure: Tal,
         channels: Arc<dyn Channels>,
+        escrow: Arc<dyn Escrow>,
     ) -> Self {
-        Self { network, host, credit, channels, open: Arc::default() }
+        Self { credit, exposure, channels, escrow, open: Arc::default() }
     }
 
     /// Claims the run's sequence and cover, or finds out what became of it before.
-    pub(super) fn claim(
+    pub(super) fn claim(&self, offer: &Offer, asked: Asked<'_>) -> Result<Claimed, AuthorizeError> {
+        let (run, signer) = (asked.run.document(), *asked.run.signer());
+        let payment = run.payment.as_ref().ok_or(AuthorizeError::PaymentMissing)?;
+        let (channel, sequence, cap) = (payment.channel, payment.sequence, payment.cap);
+        let mut open = lock(&self.open);
+        let underway = open.lanes.get(&channel).and_then(|lane| lane.runs.get(&sequence));
+        if let Some(same) = underway.filter(|it| it.run == asked.id && it.signer == signer) {
+            return Ok(Claimed::Underway(same.ended.clone()));
+        }
+        let holder = underway.map(|other| Some(other.run));
+        let record = self.channels.record(channel, sequence)?;
+        let holder = match record.standing {
+            Standing::Used(used) if used.run == asked.id && used.signer == signer => {
+                return Ok(Claimed::Recorded(used.receipt));
+            }
+            Standing::Used(used) => Some(Some(used.run)),
+            Standing::Spent => holder.or(Some(None)),
+            Standing::Fresh => holder,
+        };
+        offer.covers(run, asked.at)?;
+        if channel == ChannelId::local(&signer, &offer.host, &offer.network) {
+            self.on_credit(&open, signer, run, &record, holder)?;
+        } else {
+            self.on_ledger(&mut open, offer, asked, &record, holder)?;
+        }
+        let (ending, ended) = watch::channel(());
+        let lane = open.lanes.entry(channel).or_default();
+        lane.reserved = lane.reserved.saturating_add(cap);
+        lane.runs.insert(sequence, Underway { run: asked.id, signer, ended });
+        let open = self.open.clone();
+        Ok(Claimed::Fresh(Claim { open, channel, sequence, cap, _ending: ending }))
+    }
+
+    /// Whether runs of the channel are under way.
+    pub(super) fn is_busy(&self, channel: &ChannelId) -> bool {
+        lock(&self.open).lanes.contains_key(channel)
+    }
+
+    /// A payer that the host's owner knows: nothing is locked for it, and nothing is redeemed from it.
+    fn on_credit(
         &self,
+        open: &Open,
         payer: PublicKey,
         run: &Run,
-        id: RunId,
-    ) -> Result<Claimed, AuthorizeError> {
+        record: &Record,
+        holder: Option<Option<RunId>>,
+    ) -> Result<(), AuthorizeError> {
         let payment = run.payment.as_ref().ok_or(AuthorizeError::PaymentMissing)?;
+        let (sequence, cap) = (payment.sequence, payment.cap);
         if !self.credit.payers.contains(&payer) {
             return Err(AuthorizeError::PayerUnknown { payer });
         }
-        let channel = credit::channel_of(payer, self.host, self.network);
-        let (sequence, cap) = (payment.sequence, payment.cap);
-        let mut open = lock(&self.open);
-        let used = |run| AuthorizeError::SequenceUsed { sequence, run };
-        if let Some(underway) = open.runs.get(&(channel, sequence)) {
-            return match underway.run == id {
-                true => Ok(Claimed::Underway(underway.ended.clone())),
-                false => Err(used(Some(underway.run))),
-            };
+        if let Some(run) = holder {
+            return Err(AuthorizeError::SequenceUsed { sequence, run });
         }
-        let owed = match self.channels.standing(channel, sequence)? {
-            Standing::Fresh { owed } => owed,
-            Standing::Used(record) if record.run == id => {
-                return Ok(Claimed::Recorded(record.receipt));
-            }
-            Standing::Used(record) => return Err(used(Some(record.run))),
-            Standing::Spent => return Err(used(None)),
-            Standing::Beyond { most } => {
-                return Err(AuthorizeError::SequenceBeyond { sequence, most });
-            }
-        };
-        let reserved = open.reserved.get(&channel).copied().unwrap_or(Tal(0));
+        let most = Sequence(record.floor.0.saturating_add(SEQUENCE_WINDOW));
+        if sequence > most {
+            return Err(AuthorizeError::SequenceBeyond { sequence, most });
+        }
+        let reserved = open.reserved(&payment.channel);
+        let owed = record.owed;
         let sum = u128::from(owed.0) + u128::from(reserved.0) + u128::from(cap.0);
         if sum > u128::from(self.credit.cap.0) {
             let credit = self.credit.cap;
             return Err(AuthorizeError::CreditSpent { owed, reserved, cap, credit });
         }
-        open.reserved.insert(channel, Tal(reserved.0.saturating_add(cap.0)));
-        let (ending, ended) = watch::channel(());
-        open.runs.insert((channel, sequence), Underway { run: id, ended });
-        let open = self.open.clone();
-        Ok(Claimed::Fresh(Claim { open, channel, sequence, cap, _ending: ending }))
+        Ok(())
+    }
+
+    /// A channel of the ledger: what it holds finally, and what this host risks beyond that.
+    fn on_ledger(
+        &self,
+        open: &mut Open,
+        offer: &Offer,
+        asked: Asked<'_>,
+        record: &Record,
+        holder: Option<Option<RunId>>,
+    ) -> Result<(), AuthorizeError> {
+        let run = asked.run.document();
+        let payment = run.payment.as_ref().ok_or(AuthorizeError::PaymentMissing)?;
+        let (channel, sequence) = (payment.channel, payment.sequence);
+        let states = self.escrow.states();
+        let sight = Sight::of(&states, &channel).ok_or(AuthorizeError::ChannelUnknown(channel))?;
+        let network = states.finalised.network();
+        let (owed, reserved) = (record.owed, open.reserved(&channel));
+        let at_risk = match sight.pending {
+            Tal::ZERO => Tal::ZERO,
+            pending => pending.min(self.risk_left(open, &states, &channel)),
+        };
+        let vouched = self.escrow.vouched(&channel);
+        let unpaid = owed.saturating_sub(sight.redeemed).saturating_add(reserved);
+        let standing = cover::Standing {
+            owed,
+            reserved,
+            vouched: vouched.owed,
+            settled: vouched.settled,
+            is_used: holder.is_some(),
+            closing: sight.closing,
+            at_risk,
+            session_spent: states.spent(channel, asked.grant).saturating_add(unpaid),
+        };
+        let slot = network.slot_at(asked.at).max(states.finalised.tip().slot);
+        let now = Now { time: asked.at, slot };
+        let terms =
+            cover::Terms { host: offer.host, price: offer.price, watermark: offer.watermark };
+        let decided = cover::decide(
+            network,
+            (&channel, &sight.channel),
+            asked.run,
+            asked.grant,
+            &terms,
+            &standing,
+            now,
+        );
+        let cover = decided.map_err(|refusal| match (refusal, holder) {
+            (cover::Refusal::SequenceUsed(_), Some(run)) => {
+                AuthorizeError::SequenceUsed { sequence, run }
+            }
+            (refusal, _) => AuthorizeError::NotCovered(refusal),
+        })?;
+        // One that is recorded far above another passes it over: those under way stay within one window.
+        let lowest = open.lanes.get(&channel).and_then(|lane| lane.runs.keys().next());
+        let most =
+            lowest.map_or(Sequence::MAX, |low| low.saturating_add(Sequence(SEQUENCE_WINDOW)));
+        if sequence > most {
+            return Err(AuthorizeError::SequenceBeyond { sequence, most });
+        }
+        if cover.risk > Tal::ZERO
+            && let Some(exposure) = &mut open.exposure
+        {
+            let needed = owed.saturating_add(reserved).saturating_add(cover.cap);
+            exposure.put(channel, needed);
+        }
+        Ok(())
+    }
+
+    /// What this host may still risk on a channel, over what it risks on all others.
+    fn risk_left(&self, open: &mut Open, states: &States, channel: &ChannelId) -> Tal {
+        let exposure =
+            open.exposure.get_or_insert_with(|| Exposure::of(self.channels.debts(), states));
+        self.exposure.saturating_sub(exposure.elsewhere(channel, states))
+    }
+}
+
+impl Open {
+    fn reserved(&self, channel: &ChannelId) -> Tal {
+        self.lanes.get(channel).map_or(Tal::ZERO, |lane| lane.reserved)
     }
 }
 
@@ -158,13 +295,11 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
-        open.runs.remove(&(self.channel, self.sequence));
-        let left =
-            open.reserved.get(&self.channel).map_or(0, |sum| sum.0.saturating_sub(self.cap.0));
-        if left == 0 {
-            open.reserved.remove(&self.channel);
-        } else {
-            open.reserved.insert(self.channel, Tal(left));
+        let Some(lane) = open.lanes.get_mut(&self.channel) else { return };
+        lane.runs.remove(&self.sequence);
+        lane.reserved = lane.reserved.saturating_sub(self.cap);
+        if lane.runs.is_empty() {
+            open.lanes.remove(&self.channel);
         }
     }
 }

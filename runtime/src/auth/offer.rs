@@ -26,6 +26,8 @@ pub struct Offer {
     pub output_len_max: u64,
     /// Log of one run at most.
     pub log_len_max: u64,
+    /// Work of one channel at most that no voucher covers yet.
+    pub watermark: Tal,
 }
 
 impl Offer {
@@ -35,12 +37,7 @@ impl Offer {
     }
 
     /// Whether a run that its payer has signed is for this host, now, and within its terms.
-    pub(super) fn covers(
-        &self,
-        run: &Run,
-        payer: PublicKey,
-        now: UnixNanos,
-    ) -> Result<(), AuthorizeError> {
+    pub(super) fn covers(&self, run: &Run, now: UnixNanos) -> Result<(), AuthorizeError> {
         if run.network != self.network {
             return Err(AuthorizeError::NetworkForeign { given: run.network, ours: self.network });
         }
@@ -58,10 +55,6 @@ impl Offer {
         }
         if run.profile != self.profile {
             return Err(AuthorizeError::ProfileUnknown { given: run.profile });
-        }
-        let ours = super::credit::channel_of(payer, self.host, self.network);
-        if payment.channel != ours {
-            return Err(AuthorizeError::ChannelForeign { given: payment.channel, ours });
         }
         self.covers_limits(run)?;
         self.covers_price(&run.price)?;

@@ -13,8 +13,11 @@ use talea_ledger::{
     Registration, Request, SecretKey, sign,
 };
 
+use self::ledger::Ledger;
 use super::*;
 use crate::call::{Head, REGISTRATION, REQUEST};
+
+mod ledger;
 
 const NOW: UnixNanos = UnixNanos(1_800_000_000_000_000_000);
 const SECOND: u64 = 1_000_000_000;
@@ -43,16 +46,24 @@ struct Recorded {
 }
 
 impl Channels for Recorded {
-    fn standing(&self, _: ChannelId, sequence: Sequence) -> Result<Standing, ChannelsError> {
-        if let Some(used) = self.used.lock().unwrap().get(&sequence) {
-            return Ok(Standing::Used(*used));
-        }
-        Ok(match sequence.0 {
-            0 => Standing::Spent,
-            1..=1024 => Standing::Fresh { owed: Tal(*self.owed.lock().unwrap()) },
-            _ => Standing::Beyond { most: Sequence(1024) },
-        })
+    fn record(&self, _: ChannelId, sequence: Sequence) -> Result<Record, ChannelsError> {
+        let standing = match self.used.lock().unwrap().get(&sequence) {
+            Some(used) => Standing::Used(*used),
+            None if sequence.0 == 0 => Standing::Spent,
+            None => Standing::Fresh,
+        };
+        let owed = Tal(*self.owed.lock().unwrap());
+        Ok(Record { owed, floor: Sequence(0), standing })
     }
+
+    fn debts(&self) -> Vec<(ChannelId, Tal)> {
+        Vec::new()
+    }
+}
+
+/// A ledger with nothing on it.
+fn no_ledger() -> Arc<Ledger> {
+    Arc::new(Ledger::new())
 }
 
 fn auth_with(recorded: Arc<Recorded>, free: config::Free, deploy: config::Deploy) -> Auth {
@@ -65,9 +76,12 @@ fn auth_with(recorded: Arc<Recorded>, free: config::Free, deploy: config::Deploy
         memory_max: Pages(100),
         output_len_max: 4096,
         log_len_max: 1024,
+        watermark: Tal(1000),
     };
     let credit = config::Credit { payers: vec![payer()], cap: Tal(100) };
-    Auth::new(offer, &free, credit, deploy, recorded)
+    let (channels, exposure) = (recorded, Tal(0));
+    let cover = Cover { credit, exposure, channels, escrow: no_ledger() };
+    Auth::new(offer, &free, cover, deploy)
 }
 
 fn auth(recorded: Arc<Recorded>) -> Auth {
@@ -211,7 +225,7 @@ fn every_refusal_says_what_is_wrong() {
     check_fault(
         paying(|payment| payment.channel = ChannelId::new([3; 32])),
         expect![
-            "the run names channel 0303030303030303030303030303030303030303030303030303030303030303; yours here is df710cbe95c11448f351c32801c81a600c56d066902a560a908e32a441c09fc9"
+            "the ledger has no channel 0303030303030303030303030303030303030303030303030303030303030303"
         ],
     );
     check_fault(
@@ -270,12 +284,16 @@ fn the_same_run_again_is_found_and_another_is_a_conflict() {
     let id = RunId::of(&run().encode());
     assert_eq!(conflict.to_string(), format!("sequence 1 of the channel is used by {id}"));
 
-    let used = Used { run: id, receipt: ReceiptId::of(b"receipt") };
+    let used = Used { run: id, signer: payer(), receipt: ReceiptId::of(b"receipt") };
     recorded.used.lock().unwrap().insert(Sequence(1), used);
     drop(first);
     assert!(ended.has_changed().is_err(), "whoever waits is woken by the end");
     let again = auth.authorize(signed(&run())).unwrap();
     assert!(matches!(again, Admission::Repeat(receipt) if receipt == used.receipt), "{again:?}");
+    let late = paying(|payment| payment.expires = UnixNanos(NOW.0 + 1));
+    assert!(auth.authorize(late).is_err(), "another expiry is another run");
+    let stolen = call_with(Some(sign::seal_document(&key(3), &run()).encode()));
+    assert!(auth.authorize(stolen).is_err(), "its bytes under another signature are no repetition");
     let conflict = auth.authorize(changed(|run| run.seed = [8; 32])).unwrap_err();
     assert!(matches!(conflict, AuthorizeError::SequenceUsed { run: Some(run), .. } if run == id));
 }

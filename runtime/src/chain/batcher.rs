@@ -110,10 +110,10 @@ impl OpenBatch {
                     }
                     self.new_channels += 1;
                 }
-                staged.insert(known.cloned().unwrap_or_else(|| Channel::new(payment.payer)))
+                staged.insert(known.cloned().unwrap_or_default())
             }
         };
-        payment.owed = channel.take(payment.payer, payment.sequence, receipt.bill)?;
+        payment.owed = channel.take(payment.sequence, receipt.bill)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use talea_ledger::merkle::{LeafIndex, ProofError, Tree};
 use talea_ledger::{
     BodyId, ChannelId, DecodeError, Document as _, Input, Output, Proof, Receipt, ReceiptId, RunId,
-    Sealed, Sequence,
+    Sealed, Sequence, Tal,
 };
 use thiserror::Error;
 use tokio::sync::watch;
@@ -39,8 +39,6 @@ pub enum Lookup {
     Conflict(ReceiptId),
     /// The sequence is used, and its receipt is past its retention.
     Forgotten,
-    /// The sequence lies too far above the settled one.
-    Beyond,
 }
 
 /// What is kept does not hold together.
@@ -163,12 +161,9 @@ impl ReceiptReader {
         sequence: Sequence,
         run: RunId,
     ) -> Result<Lookup, ReadError> {
-        let fresh = Standing::of_unknown(sequence);
-        let standing = self.channel(&channel).map_or(fresh, |channel| channel.standing(sequence));
-        match standing {
-            Standing::Fresh => return Ok(Lookup::Fresh),
-            Standing::Beyond => return Ok(Lookup::Beyond),
-            Standing::Used => {}
+        let account = self.channel(&channel).unwrap_or_default();
+        if account.standing(sequence) == Standing::Fresh {
+            return Ok(Lookup::Fresh);
         }
         Ok(match self.by_payment(channel, sequence)? {
             Some(kept) if kept.receipt().run == run => Lookup::Recorded(Box::new(kept)),
@@ -195,6 +190,11 @@ impl ReceiptReader {
     /// What a channel owes and which sequences are used, if it has a receipt.
     pub fn channel(&self, id: &ChannelId) -> Option<Channel> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// What every channel with a receipt owes.
+    pub fn debts(&self) -> Vec<(ChannelId, Tal)> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).debts()
     }
 
     /// Changes with every commit, for those who follow.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::Args;
-use talea_ledger::{Bundle, Outcome};
+use talea_ledger::{Bundle, ChannelId, Outcome};
 
 use self::answer::Answered;
 use self::order::Wanted;
@@ -30,6 +30,7 @@ use super::{Context, NodeArgs, SignerArgs, amount, facts, papers};
   talea invoke me/markdown --data @page.md --header 'content-type: text/markdown'
   cat photo.jpg | talea invoke bafkrei.. --data - > small.png
   talea invoke me/price --pay --max-bill 5000            signed with your key, never billed more
+  talea invoke me/price --pay --key app --session app.grant    as a session key
   talea invoke me/price --pay --save call.talea          keep all that proves the bill, then
   talea receipt verify call.talea --rerun                check it without any node
 
@@ -89,9 +90,22 @@ struct RequestArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Payment")]
 struct PayArgs {
-    /// Sign a run with your key and pay for it; a call without is free, if the host takes such
+    /// Sign a run with your key and pay for it; a call without is free, if the host takes such. Uses the channel to
+    /// this host, or opens one
     #[arg(long)]
     pay: bool,
+    /// Pay from this channel [default: the one that this wallet opened to the host]
+    #[arg(long, value_name = "ID", requires = "pay")]
+    channel: Option<ChannelId>,
+    /// Sign under this grant of the payer (`talea wallet session`); --key names the session's key
+    #[arg(long, value_name = "FILE", requires = "pay")]
+    session: Option<PathBuf>,
+    /// Lock this much if a channel has to be opened [default: twenty such calls, at least 1M]
+    #[arg(long, value_name = "TAL", value_parser = amount::count, requires = "pay")]
+    escrow: Option<u64>,
+    /// Pay without a channel, at a host that has your key among its payers
+    #[arg(long, requires = "pay", conflicts_with_all = ["channel", "session", "escrow"])]
+    on_credit: bool,
     /// Never be billed more than this [default: what the limits of the run can cost]
     #[arg(long, value_name = "TAL", value_parser = amount::count, requires = "pay")]
     max_bill: Option<u64>,
@@ -114,7 +128,8 @@ pub(super) async fn run(args: &InvokeArgs, context: &Context) -> Ran {
         let _calling = context.screen.spinner("calling");
         if args.pay.pay {
             let wallet = args.signer.wallet(context)?;
-            paid::call(&client, &wallet, &wanted, &args.pay).await?
+            let time_max = args.node.timeout;
+            paid::call(&client, &wallet, &wanted, &args.pay, time_max).await?
         } else {
             answer::read(client.send(wanted.request(&client)?).await?, wanted.body().clone())?
         }
@@ -170,6 +185,9 @@ fn show(args: &InvokeArgs, answered: &Answered, context: &Context) -> Result<(),
     }
     if args.out.is_none() {
         print_body(&answered.body, context)?;
+    }
+    if let Some(paid) = &answered.paid {
+        screen.note(screen.note_ink(Ink::Faint, paid.line()));
     }
     let ink = if answered.outcome == Outcome::Ok { Ink::Good } else { Ink::Bad };
     screen.note(format_args!("{}", screen.note_ink(ink, answered.line())));

@@ -1,9 +1,10 @@
-//! `talea receipt show | verify | explain | save | list`.
+//! `talea receipt show | verify | explain | fraud | save | list`.
 //!
-//! Owns: the grammar of the five and the two that only look. Absent: any state; what is shown comes from a file or
+//! Owns: the grammar of the six and the two that only look. Absent: any state; what is shown comes from a file or
 //! a node at that moment.
 
 mod explain;
+mod fraud;
 mod verify;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub(super) enum ReceiptCommand {
     Verify(verify::VerifyArgs),
     /// Show where the fuel of a run went, by function; sums to the bill
     Explain(explain::ExplainArgs),
+    /// Say whether two receipts prove that their host cheated
+    Fraud(fraud::FraudArgs),
     /// Keep a receipt and all that proves it in a file
     Save(SaveArgs),
     /// List receipts a node has
@@ -92,6 +95,7 @@ pub(super) async fn run(command: &ReceiptCommand, context: &Context) -> Ran {
         ReceiptCommand::Show(args) => show(args, context).await,
         ReceiptCommand::Verify(args) => verify::run(args, context).await,
         ReceiptCommand::Explain(args) => explain::run(args, context).await,
+        ReceiptCommand::Fraud(args) => fraud::run(args, context).await,
         ReceiptCommand::Save(args) => save(args, context).await,
         ReceiptCommand::List(args) => list(args, context).await,
     }

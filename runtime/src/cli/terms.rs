@@ -6,7 +6,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use talea_ledger::{FunctionId, NetworkId, Price, ProfileId, PublicKey, Tal};
+use talea_ledger::{FunctionId, NetworkId, Ppm, Price, ProfileId, PublicKey, Tal};
 
 use super::client::{Client, ClientError};
 
@@ -40,6 +40,9 @@ pub(super) struct Registered {
     /// Names of the request headers its guest sees.
     pub(super) headers: Vec<String>,
     pub(super) cgi: bool,
+    /// The author's share of each bill, in millionths; nothing for a function without a name on the ledger.
+    #[serde(default)]
+    royalty_ppm: u32,
     pub(super) limits: LimitTerms,
 }
 
@@ -77,6 +80,11 @@ impl Terms {
 // === impl Registered ===
 
 impl Registered {
+    /// The author's share that runs name.
+    pub(super) fn royalty(&self) -> Ppm {
+        Ppm::new(self.royalty_ppm).unwrap_or(Ppm::WHOLE)
+    }
+
     /// Asks the node for a function, by id or name.
     pub(super) async fn of(client: &Client, function: &str) -> Result<Self, ClientError> {
         read(client, &format!("/functions/{function}")).await

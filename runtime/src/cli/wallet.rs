@@ -4,9 +4,12 @@
 //! same form under `<home>/keys/NAME.key`, and `<home>/runs/` (see [`runs`]). Invariants: a key file comes into being whole, synced and private, or not at all; an existing
 //! key is never overwritten; a key that others could read is not used. Absent: encryption of the key at rest.
 
+pub(super) mod channels;
 pub(super) mod commands;
 pub(super) mod fund;
 pub(super) mod runs;
+pub(super) mod session;
+pub(super) mod tally;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

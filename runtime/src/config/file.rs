@@ -31,6 +31,7 @@ macro_rules! section {
 section!(RawNetwork, "network.", [params]);
 section!(RawPrice, "price.", [per_call, rate, per_kib]);
 section!(RawCredit, "credit.", [payers, cap]);
+section!(RawChannels, "channels.", [watermark, exposure, redeem]);
 section!(RawFree, "free.", [calls, per_second, burst]);
 section!(RawDeploy, "deploy.", [anyone, keys]);
 section!(RawLimits, "limits.", [fuel, fuel_max, memory, output, log]);
@@ -69,6 +70,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     credit: RawCredit,
     #[serde(default)]
+    channels: RawChannels,
+    #[serde(default)]
     free: RawFree,
     #[serde(default)]
     deploy: RawDeploy,
@@ -98,6 +101,7 @@ impl RawConfig {
         found.extend(self.network.values());
         found.extend(self.price.values());
         found.extend(self.credit.values());
+        found.extend(self.channels.values());
         found.extend(self.free.values());
         found.extend(self.deploy.values());
         found.extend(self.limits.values());
@@ -138,6 +142,10 @@ pub(super) fn render(config: &Config) -> String {
     put("\n[credit]".to_owned());
     put(format!("payers = {}", keys(&config.credit.payers)));
     put(format!("cap = {}", config.credit.cap.0));
+    put("\n[channels]".to_owned());
+    put(format!("watermark = {}", config.channels.watermark.0));
+    put(format!("exposure = {}", config.channels.exposure.0));
+    put(format!("redeem = {}", config.channels.redeem.0));
     put("\n[free]".to_owned());
     put(format!("calls = {}", config.free.calls));
     put(format!("per_second = {}", config.free.per_second.unwrap_or(0)));

@@ -12,7 +12,7 @@ use super::{ConfigError, FILE_VARIABLE, Origin, Sources};
 
 /// Every setting and its default, as a file would give it. Empty: no default, or one that depends on
 /// other settings and is chosen in `config`.
-pub(super) const DEFAULTS: [(&str, &str); 38] = [
+pub(super) const DEFAULTS: [(&str, &str); 41] = [
     ("listen", "127.0.0.1:7600"),
     ("addr_file", ""),
     ("data", ""),
@@ -24,6 +24,11 @@ pub(super) const DEFAULTS: [(&str, &str); 38] = [
     ("credit.payers", "[]"),
     // A thousand calls at a price of 1,000: enough to try, little to lose.
     ("credit.cap", "1000000"),
+    // Forty runs of a billion fuel at 50 tal per million, caps of runs under way included.
+    ("channels.watermark", "2000000"),
+    ("channels.exposure", "0"),
+    // A redeem costs its host a fee of some ten tal: one in ten thousand of what it brings.
+    ("channels.redeem", "100000"),
     ("free.calls", "true"),
     ("free.per_second", ""),
     // Two seconds' worth at the default rate: a page that loads with 200 calls at once.

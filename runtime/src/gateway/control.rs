@@ -10,6 +10,7 @@ mod logs;
 mod operations;
 mod query;
 mod receipts;
+mod vouchers;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use axum::routing::{MethodRouter, get, post};
 use http::{HeaderMap, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use talea_ledger::{BodyId, ReceiptId};
+use talea_ledger::{BodyId, ChannelId, ReceiptId};
 use tower::ServiceExt as _;
 
 #[cfg(test)]
@@ -54,6 +55,12 @@ pub(crate) enum ControlError {
     /// The text is no id of a receipt.
     #[error("`{0}` is no receipt id")]
     ReceiptUnreadable(String),
+    /// The text is no id of a channel.
+    #[error("`{0}` is no channel id")]
+    ChannelUnreadable(String),
+    /// The ledger has no such channel of this host.
+    #[error("the ledger has no channel {0} of this host")]
+    ChannelUnknown(ChannelId),
     /// The text is neither a function's id nor a name.
     #[error("`{0}` is neither a function id nor namespace/name")]
     FunctionUnreadable(String),
@@ -108,7 +115,7 @@ pub(super) struct Route {
 }
 
 /// All of them.
-pub(super) const ROUTES: [Route; 21] = [
+pub(super) const ROUTES: [Route; 24] = [
     Route { path: "/", allowed: "GET, HEAD", serve: || get(operations::page) },
     Route {
         path: "/functions",
@@ -132,6 +139,9 @@ pub(super) const ROUTES: [Route; 21] = [
     Route { path: "/channels/{id}", allowed: "GET, HEAD", serve: || get(ledger::channel) },
     Route { path: "/names/{namespace}/{name}", allowed: "GET, HEAD", serve: || get(ledger::name) },
     Route { path: "/network", allowed: "GET, HEAD", serve: || get(ledger::network) },
+    Route { path: "/vouchers", allowed: "POST", serve: || post(vouchers::give) },
+    Route { path: "/vouchers/{channel}", allowed: "GET, HEAD", serve: || get(vouchers::of_one) },
+    Route { path: "/vouchers/{channel}/redeem", allowed: "POST", serve: || post(vouchers::redeem) },
     Route {
         path: "/.well-known/talea/info",
         allowed: "GET, HEAD",
@@ -191,11 +201,16 @@ pub(super) async fn serve(
 
 /// Who reads, by the request's signature.
 fn reader(gateway: &Gateway, request: &Request) -> Result<Reader, RequestError> {
+    // Reads have no body; a signature is over that of nothing.
+    asked(gateway, request, BodyId::of(&[]))
+}
+
+/// Who asks, by the request's signature over this body too.
+fn asked(gateway: &Gateway, request: &Request, body: BodyId) -> Result<Reader, RequestError> {
     let path_and_query = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let method = request.method().as_str();
     let at = gateway.doors.clock.now();
-    // Reads have no body; a signature is over that of nothing.
-    let asked = Asked { method, path_and_query, body: BodyId::of(&[]), at };
+    let asked = Asked { method, path_and_query, body, at };
     gateway.doors.auth.reader(request.headers(), &asked)
 }
 

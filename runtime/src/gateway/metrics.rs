@@ -32,8 +32,8 @@ const CLASSES: [(RouteClass, &str); 5] = [
 ];
 
 /// Where the ledger is asked.
-const LEDGER_PATHS: [&str; 6] =
-    ["/transactions", "/blocks", "/accounts", "/channels", "/names", "/network"];
+const LEDGER_PATHS: [&str; 7] =
+    ["/transactions", "/blocks", "/accounts", "/channels", "/names", "/network", "/vouchers"];
 
 impl RouteClass {
     /// The kind of a path.

@@ -50,6 +50,8 @@ pub(super) fn payment_required(
                 "memory_pages_max": terms.memory_max.0.to_string(),
                 "output_bytes_max": terms.output_len_max.to_string(),
                 "log_bytes_max": terms.log_len_max.to_string(),
+                "vouchers": "/vouchers",
+                "watermark": terms.watermark.to_string(),
             },
         }],
     })

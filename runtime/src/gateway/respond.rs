@@ -24,6 +24,8 @@ use crate::executor::{CompileError, ExecuteError, LoadError, PrepareError, Refus
 use crate::ledger::{LedgerReadError, SubmitError};
 use crate::registry::{OrderError, ResolveError};
 use crate::store::{ReadError, ShelfError};
+use crate::till::{BillsError, CollectError, VoucherError};
+use talea_ledger::cover::Refusal as Refused;
 
 /// An error of any door.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,10 @@ pub(crate) enum Fault {
     Control(#[from] ControlError),
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    #[error(transparent)]
+    Voucher(#[from] VoucherError),
+    #[error(transparent)]
+    Collect(#[from] CollectError),
     /// More requests under way than the bound.
     #[error("too many requests are under way")]
     Overloaded,
@@ -175,7 +181,14 @@ fn default_retry(status: StatusCode) -> Option<u64> {
 /// What a payer must be ready to pay, if the fault says it.
 fn needed(fault: &Fault) -> Option<u64> {
     match fault {
-        Fault::Authorize(AuthorizeError::CapLow { needed, .. }) => Some(needed.0),
+        Fault::Authorize(
+            AuthorizeError::CapLow { needed, .. }
+            | AuthorizeError::NotCovered(Refused::CapLow { needed, .. }),
+        ) => Some(needed.0),
+        // What is owed and under way already is part of it: what lacks is what has to be added.
+        Fault::Authorize(AuthorizeError::NotCovered(Refused::NotCovered { needed, covered })) => {
+            Some(needed.0.saturating_sub(covered.0))
+        }
         _ => None,
     }
 }
@@ -228,6 +241,8 @@ fn answer(fault: &Fault) -> Answer {
         Fault::Read(_) | Fault::Kept(_) => Answer::ours(Code::StorageUnavailable),
         Fault::Control(fault) => of_control(fault),
         Fault::Submit(fault) => of_submit(fault),
+        Fault::Voucher(fault) => of_voucher(fault),
+        Fault::Collect(fault) => of_collect(fault),
         Fault::Overloaded => Answer::ours(Code::Overloaded),
         Fault::Stopping => Answer::ours(Code::ShuttingDown),
         Fault::NotWriting => Answer::ours(Code::StorageUnavailable),
@@ -257,9 +272,12 @@ fn of_authorize(fault: &AuthorizeError) -> Answer {
         E::HostForeign { given, ours } => {
             theirs(Code::HostForeign).with("given", given).with("host", ours)
         }
-        E::ChannelForeign { given, ours } => {
-            theirs(Code::ChannelForeign).with("given", given).with("channel", ours)
+        E::SessionUnreadable(decode) => {
+            Answer { offset: Some(decode.offset), ..theirs(Code::SignatureMalformed) }
         }
+        E::SessionUnverified(_) => theirs(Code::SignatureInvalid),
+        E::ChannelUnknown(channel) => theirs(Code::ChannelUnknown).with("channel", channel),
+        E::NotCovered(refusal) => of_cover(fault, refusal),
         E::Expired { .. } => theirs(Code::RunExpired),
         E::ClockFar { .. } => theirs(Code::RunClock),
         E::PaymentRequired | E::PaymentMissing => theirs(Code::PaymentRequired),
@@ -291,6 +309,44 @@ fn of_authorize(fault: &AuthorizeError) -> Answer {
             Answer { retry_after_seconds: Some(seconds.max(1)), ..theirs(Code::RateLimited) }
         }
         E::Channels(_) => Answer::ours(Code::StorageUnavailable),
+    }
+}
+
+/// What the channel does not pay for, and what it would take.
+fn of_cover(fault: &AuthorizeError, refusal: &Refused) -> Answer {
+    use Refused as R;
+    let theirs = |code| Answer::theirs(code, fault);
+    match refusal {
+        R::WrongNetwork { .. } => theirs(Code::NetworkForeign),
+        R::Unpaid => theirs(Code::PaymentRequired),
+        R::WrongChannel { .. } => theirs(Code::ChannelForeign),
+        R::WrongHost { found } => theirs(Code::HostForeign).with("given", found),
+        R::WrongPayer { payer, found } => {
+            theirs(Code::PayerForeign).with("payer", payer).with("given", found)
+        }
+        R::Expired(_) => theirs(Code::RunExpired),
+        R::SequenceUsed(sequence) => theirs(Code::SequenceUsed).with("sequence", sequence),
+        R::SequenceWindow { first, last, .. } => {
+            theirs(Code::SequenceBeyond).with("least", first).with("most", last)
+        }
+        R::PriceLow { part, found, least } => {
+            theirs(Code::PriceLow).with("part", part).with("given", found).with("needed", least)
+        }
+        R::CapLow { cap, needed } => {
+            theirs(Code::CapLow).with("given", cap.0).with("needed", needed.0)
+        }
+        R::NotCovered { needed, covered } => {
+            theirs(Code::EscrowLow).with("needed", needed.0).with("covered", covered.0)
+        }
+        R::Watermark { unvouched, watermark } => theirs(Code::VoucherRequired)
+            .with("unvouched", unvouched.0)
+            .with("watermark", watermark.0),
+        R::NearDeadline(slot) => theirs(Code::ChannelEnding).with("slot", slot),
+        R::SessionScope(_) => theirs(Code::SessionScope),
+        R::SessionExpired(expires) => theirs(Code::SessionExpired).with("expires", expires),
+        R::SessionTotal { total, needed } => {
+            theirs(Code::SessionSpent).with("total", total.0).with("needed", needed.0)
+        }
     }
 }
 
@@ -443,9 +499,7 @@ fn of_channel(fault: &ChannelError) -> Answer {
     let theirs = |code| Answer::theirs(code, fault);
     match fault {
         ChannelError::Used(_) => theirs(Code::SequenceUsed),
-        ChannelError::Beyond { .. } => theirs(Code::SequenceBeyond),
         ChannelError::Overflow => theirs(Code::CreditSpent),
-        ChannelError::Foreign(_) => theirs(Code::ChannelForeign),
         ChannelError::TooMany => Answer::ours(Code::StorageFull),
     }
 }
@@ -459,6 +513,10 @@ fn of_control(fault: &ControlError) -> Answer {
         ControlError::ReceiptUnknown => theirs(Code::ReceiptUnknown),
         ControlError::ReceiptUnreadable(_) => theirs(Code::TargetInvalid),
         ControlError::FunctionUnreadable(_) => theirs(Code::TargetInvalid),
+        ControlError::ChannelUnreadable(_) => theirs(Code::TargetInvalid),
+        ControlError::ChannelUnknown(channel) => {
+            theirs(Code::ChannelNotFound).with("channel", channel)
+        }
         ControlError::ProfileUnknown(_) => theirs(Code::ProfileNotFound),
         ControlError::OutputGone { receipt } => theirs(Code::OutputGone).with("receipt", receipt),
         ControlError::LedgerUnreadable { .. } => theirs(Code::TargetInvalid),
@@ -473,6 +531,63 @@ fn of_control(fault: &ControlError) -> Answer {
         ControlError::NotReader { .. } => theirs(Code::NotPermitted),
         ControlError::Shelf(fault) => of_shelf(fault),
         ControlError::Logs(_) => Answer::ours(Code::StorageUnavailable),
+    }
+}
+
+fn of_voucher(fault: &VoucherError) -> Answer {
+    let theirs = |code| Answer::theirs(code, fault);
+    match fault {
+        VoucherError::Unreadable { source, .. } => {
+            Answer { offset: Some(source.offset), ..theirs(Code::SignatureMalformed) }
+        }
+        VoucherError::Unverified { .. } => theirs(Code::SignatureInvalid),
+        VoucherError::NetworkForeign { .. } => theirs(Code::NetworkForeign),
+        VoucherError::ChannelUnknown(channel) => {
+            theirs(Code::ChannelNotFound).with("channel", channel)
+        }
+        VoucherError::HostForeign(host) => theirs(Code::HostForeign).with("given", host),
+        VoucherError::Ended(slot) => theirs(Code::ChannelEnded).with("slot", slot),
+        VoucherError::PayerForeign { payer, found } => {
+            theirs(Code::PayerForeign).with("payer", payer).with("given", found)
+        }
+        VoucherError::SessionScope(_) => theirs(Code::SessionScope),
+        VoucherError::SessionExpired(expires) => {
+            theirs(Code::SessionExpired).with("expires", expires)
+        }
+        VoucherError::SessionSpent { total, needed } => {
+            theirs(Code::SessionSpent).with("total", total.0).with("needed", needed.0)
+        }
+        VoucherError::Backwards { owed, settled } => {
+            theirs(Code::VoucherBackwards).with("owed", owed.0).with("settled", settled)
+        }
+        VoucherError::Ahead { owed, .. } => theirs(Code::VoucherAhead).with("owed", owed.0),
+        VoucherError::Settles { least, most, .. } => {
+            theirs(Code::VoucherSettles).with("least", least).with("most", most)
+        }
+        VoucherError::Bills(fault) => of_bills(fault),
+        VoucherError::Shelf(_) => Answer::ours(Code::StorageUnavailable),
+    }
+}
+
+fn of_bills(fault: &BillsError) -> Answer {
+    match fault {
+        BillsError::Parts(_) => Answer::theirs(Code::VoucherParts, fault),
+        BillsError::Journal(_) | BillsError::Run(_) => Answer::ours(Code::StorageUnavailable),
+    }
+}
+
+fn of_collect(fault: &CollectError) -> Answer {
+    let theirs = |code| Answer::theirs(code, fault);
+    match fault {
+        CollectError::ChannelUnknown(channel) => {
+            theirs(Code::ChannelNotFound).with("channel", channel)
+        }
+        CollectError::NothingOwed(_) => theirs(Code::NothingOwed),
+        CollectError::Busy => Answer::ours(Code::Overloaded),
+        CollectError::Refused(code) => theirs(Code::RedeemRefused).with("reason", code),
+        CollectError::Bills(fault) => of_bills(fault),
+        CollectError::Shelf(_) => Answer::ours(Code::StorageUnavailable),
+        CollectError::Closed => Answer::ours(Code::ShuttingDown),
     }
 }
 

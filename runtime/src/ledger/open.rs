@@ -266,5 +266,5 @@ fn draw_salt() -> u64 {
 
 /// The development network of a node: its key is the only authority, and the published development key has money.
 pub fn development(authority: talea_ledger::PublicKey) -> NetworkParams {
-    NetworkParams::development(&[super::development_key().public()], authority)
+    NetworkParams::development(&[super::development_key().public(), authority], authority)
 }

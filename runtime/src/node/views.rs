@@ -5,42 +5,102 @@ use std::sync::Arc;
 
 use talea_ledger::message::FunctionName;
 use talea_ledger::rules::record::GrantKey;
-use talea_ledger::{ChannelId, FunctionId, PublicKey, Sequence, State, Tal};
+use talea_ledger::{
+    ChannelId, FunctionId, PublicKey, Sealed, Sequence, Session, State, Tal, Verified,
+};
 
-use crate::auth::{Channels, ChannelsError, Standing, Used};
-use crate::chain::{ReceiptReader, channels};
+use crate::auth::{Auth, Channels, ChannelsError, Escrow, Record, Standing, States, Used, Vouched};
+use crate::chain::{KeptReceipt, ReceiptReader, channels};
 use crate::executor::FunctionSource;
-use crate::ledger;
-use crate::limits::SEQUENCE_WINDOW;
+use crate::ledger::{self, SubmitError};
 use crate::registry::{Function, Functions, FunctionsError};
 use crate::store::{FunctionShelf, ShelfError};
+use crate::till::{self, Submitting, Till, Traffic};
 
 /// The chain's channels, as `auth` asks about them.
 #[derive(Debug)]
 pub(super) struct KeptChannels(pub(super) ReceiptReader);
 
 impl Channels for KeptChannels {
-    fn standing(&self, channel: ChannelId, sequence: Sequence) -> Result<Standing, ChannelsError> {
-        let kept = self.0.channel(&channel);
-        let owed = kept.as_ref().map_or(Tal::ZERO, channels::Channel::owed);
-        let settled = kept.as_ref().map_or(Sequence(0), channels::Channel::settled);
-        let standing = match &kept {
-            Some(channel) => channel.standing(sequence),
-            None => channels::Standing::of_unknown(sequence),
-        };
-        match standing {
-            channels::Standing::Fresh => Ok(Standing::Fresh { owed }),
-            channels::Standing::Beyond => {
-                Ok(Standing::Beyond { most: Sequence(settled.0.saturating_add(SEQUENCE_WINDOW)) })
-            }
+    fn record(&self, channel: ChannelId, sequence: Sequence) -> Result<Record, ChannelsError> {
+        let account = self.0.channel(&channel).unwrap_or_default();
+        let standing = match account.standing(sequence) {
+            channels::Standing::Fresh => Standing::Fresh,
             channels::Standing::Used => {
                 let found = self.0.by_payment(channel, sequence);
                 let found = found.map_err(|fault| ChannelsError(Box::new(fault)))?;
-                Ok(found.map_or(Standing::Spent, |kept| {
-                    Standing::Used(Used { run: kept.receipt().run, receipt: kept.id() })
-                }))
+                let payment = |kept: &KeptReceipt| kept.receipt().payment.clone();
+                let found = found.and_then(|kept| Some((payment(&kept)?, kept)));
+                found.map_or(Standing::Spent, |(payment, kept)| {
+                    let (run, receipt) = (kept.receipt().run, kept.id());
+                    Standing::Used(Used { run, signer: payment.payer, receipt })
+                })
             }
-        }
+        };
+        Ok(Record { owed: account.owed(), floor: account.floor(), standing })
+    }
+
+    fn debts(&self) -> Vec<(ChannelId, Tal)> {
+        self.0.debts()
+    }
+}
+
+/// The ledger and the till, as `auth` asks about them.
+#[derive(Debug)]
+pub(super) struct KeptEscrow {
+    pub(super) ledger: Arc<dyn till::Ledger>,
+    pub(super) till: Arc<Till>,
+}
+
+impl Escrow for KeptEscrow {
+    fn states(&self) -> States {
+        States { finalised: self.ledger.finalised(), head: self.ledger.head() }
+    }
+
+    fn vouched(&self, channel: &ChannelId) -> Vouched {
+        let (owed, settled) = self.till.vouched(channel);
+        Vouched { owed, settled }
+    }
+
+    fn keep_grant(&self, grant: &Verified<Session>, sealed: &Sealed) -> Result<(), ChannelsError> {
+        self.till.keep_grant(grant, sealed).map_err(|fault| ChannelsError(Box::new(fault)))
+    }
+}
+
+/// The calls under way, as the till asks about them.
+#[derive(Debug)]
+pub(super) struct RunsUnderWay(pub(super) Arc<Auth>);
+
+impl Traffic for RunsUnderWay {
+    fn is_busy(&self, channel: &ChannelId) -> bool {
+        self.0.is_busy(channel)
+    }
+}
+
+/// The ledger's doors, as the till asks about them.
+#[derive(Debug)]
+pub(super) struct LedgerDoors {
+    pub(super) reader: ledger::Reader,
+    pub(super) mailbox: ledger::Mailbox,
+}
+
+impl till::Ledger for LedgerDoors {
+    fn head(&self) -> State {
+        self.reader.view().head.clone()
+    }
+
+    fn finalised(&self) -> State {
+        self.reader.view().finalised.clone()
+    }
+
+    fn submit(&self, envelope: Vec<u8>) -> Submitting<'_> {
+        Box::pin(async move {
+            let submitted = self.mailbox.submit(envelope).await;
+            submitted.map_err(|fault| match fault {
+                SubmitError::Refused(refusal) => refusal.as_str().to_owned(),
+                other => other.to_string(),
+            })
+        })
     }
 }
 

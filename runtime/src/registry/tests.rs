@@ -7,12 +7,15 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use talea_ledger::registration::{Kind, Limits};
 use talea_ledger::{
-    BodyId, ChannelId, Document as _, Input, InputId, NetworkId, Pages, Payment, Ppm, Price,
-    ProfileId, PublicKey, Registration, Run, SecretKey, Sequence, Tal, UnixNanos, sign,
+    BodyId, ChannelId, Document as _, Input, InputId, Network, NetworkId, NetworkParams, Pages,
+    Payment, Ppm, Price, ProfileId, PublicKey, Registration, Run, Sealed, SecretKey, Sequence,
+    Session, State, Tal, UnixNanos, Verified, sign,
 };
 
 use super::*;
-use crate::auth::{Admission, Auth, Channels, ChannelsError, Standing};
+use crate::auth::{
+    Admission, Auth, Channels, ChannelsError, Cover, Escrow, Record, Standing, States, Vouched,
+};
 use crate::call::Head;
 use crate::config;
 
@@ -35,6 +38,7 @@ fn offer() -> Offer {
         fuel_max: Fuel(1000),
         memory_max: Pages(10),
         output_len_max: 500,
+        watermark: Tal(1000),
         log_len_max: 50,
     }
 }
@@ -74,8 +78,32 @@ impl Functions for OneFunction {
 struct NothingRecorded;
 
 impl Channels for NothingRecorded {
-    fn standing(&self, _: ChannelId, _: Sequence) -> Result<Standing, ChannelsError> {
-        Ok(Standing::Fresh { owed: Tal(0) })
+    fn record(&self, _: ChannelId, floor: Sequence) -> Result<Record, ChannelsError> {
+        Ok(Record { owed: Tal(0), floor, standing: Standing::Fresh })
+    }
+
+    fn debts(&self) -> Vec<(ChannelId, Tal)> {
+        Vec::new()
+    }
+}
+
+/// A ledger that has its genesis only.
+#[derive(Debug)]
+struct NothingLocked;
+
+impl Escrow for NothingLocked {
+    fn states(&self) -> States {
+        let params = NetworkParams::development(&[], key(1).public());
+        let head = State::genesis(Arc::new(Network::new(params).unwrap()));
+        States { finalised: head.clone(), head }
+    }
+
+    fn vouched(&self, _: &ChannelId) -> Vouched {
+        Vouched::default()
+    }
+
+    fn keep_grant(&self, _: &Verified<Session>, _: &Sealed) -> Result<(), ChannelsError> {
+        Ok(())
     }
 }
 
@@ -93,7 +121,9 @@ fn authorized(target: &str, headers: &[(&str, &str)]) -> Authorized {
     let head = Head { method, uri, headers, peer: Ipv4Addr::LOCALHOST.into(), at: NOW };
     let free = config::Free { calls: true, per_second: None, burst: 1 };
     let credit = config::Credit { payers: vec![key(2).public()], cap: Tal(1000) };
-    let auth = Auth::new(offer(), &free, credit, config::Deploy::Anyone, Arc::new(NothingRecorded));
+    let (channels, escrow) = (Arc::new(NothingRecorded), Arc::new(NothingLocked));
+    let cover = Cover { credit, exposure: Tal(0), channels, escrow };
+    let auth = Auth::new(offer(), &free, cover, config::Deploy::Anyone);
     match auth.authorize(Call::new(head).unwrap()).unwrap() {
         Admission::Run(authorized) => authorized,
         other => panic!("{other:?}"),

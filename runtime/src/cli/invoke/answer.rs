@@ -5,7 +5,9 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use talea_ledger::batch::{Proof, verify_receipt};
-use talea_ledger::{Document as _, FunctionId, Outcome, Receipt, ReceiptId};
+use talea_ledger::{
+    ChannelId, Document as _, FunctionId, Outcome, Receipt, ReceiptId, Sequence, Tal,
+};
 
 use super::order::from_base64url;
 use crate::cli::client::Answer;
@@ -27,6 +29,28 @@ pub(super) struct Answered {
     bill: u64,
     /// The receipt itself, its proof verified, when the node put both into the answer.
     pub(super) proven: Option<Receipt>,
+    /// How it was paid, if it was.
+    pub(super) paid: Option<Paid>,
+}
+
+/// Where a bill went.
+#[derive(Clone, Debug)]
+pub(super) struct Paid {
+    pub(super) channel: ChannelId,
+    pub(super) sequence: Sequence,
+    /// What the host has a voucher for by now.
+    pub(super) vouched: Tal,
+    /// Why that is less than what is owed.
+    pub(super) short: Option<String>,
+}
+
+impl Paid {
+    /// For people.
+    pub(super) fn line(&self) -> String {
+        let Self { channel, sequence, vouched, short } = self;
+        let short = short.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        format!("run {sequence} of channel {channel}, vouched {} tal{short}", grouped(vouched.0))
+    }
 }
 
 /// Reads an answer; one without a receipt is the node's refusal.
@@ -47,6 +71,7 @@ pub(super) fn read(answer: Answer, sent: Bytes) -> Result<Answered, Failure> {
         fuel: header(&answer, "talea-fuel")?,
         bill: header(&answer, "talea-bill")?,
         proven,
+        paid: None,
         status: answer.status,
         sent,
         body: answer.body,
@@ -146,6 +171,14 @@ impl Answered {
             "headers": headers,
             "body_len": self.body.len().to_string(),
         });
+        if let Some(paid) = &self.paid {
+            view["paid"] = json!({
+                "channel": paid.channel.to_string(),
+                "sequence": paid.sequence.to_string(),
+                "vouched": paid.vouched.to_string(),
+                "short": paid.short,
+            });
+        }
         if let Some(receipt) = &self.proven {
             view["receipt_document"] = facts::json(self.receipt, receipt);
         }

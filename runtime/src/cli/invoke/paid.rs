@@ -5,22 +5,28 @@
 //! can be sent again and is billed once. Absent: trust in the host's own numbers: the receipt is checked against
 //! the run that was signed.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use talea_ledger::price::bill;
 use talea_ledger::sign::seal_document;
 use talea_ledger::{
-    ChannelId, Fuel, FunctionId, Pages, Payment, Ppm, Price, Run, Sequence, Tal, UnixNanos,
+    ChannelId, Fuel, FunctionId, Input, Pages, Payment, Price, Run, Sequence, Tal, UnixNanos,
 };
 
 use super::PayArgs;
-use super::answer::{Answered, read};
+use super::answer::{Answered, Paid, read};
 use super::order::{Wanted, request};
-use crate::cli::base64url;
+use crate::cli::channel::hand::Hand;
+use crate::cli::channel::opening::{Bank, Wish, network_of};
+use crate::cli::channel::promise;
 use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure, OrExit as _};
 use crate::cli::terms::{LimitTerms, Registered, Terms};
 use crate::cli::wallet::Wallet;
+use crate::cli::wallet::channels::Pair;
 use crate::cli::wallet::runs::{Order, RunBook, RunBookError};
+use crate::cli::{base64url, papers};
 
 /// Fuel of a run when nobody says: about a second of work.
 const FUEL_DEFAULT: u64 = 1_000_000_000;
@@ -28,29 +34,91 @@ const FUEL_DEFAULT: u64 = 1_000_000_000;
 const OUTPUT_DEFAULT: u64 = 4 * 1024 * 1024;
 /// A run may be executed this long after it was signed: time enough for a retry after a crash.
 const VALID_FOR_NS: u64 = 10 * 60 * 1_000_000_000;
-/// The author's share; royalties begin with the ledger.
-const ROYALTY: Ppm = Ppm::ZERO;
-
 /// Calls and pays.
 pub(super) async fn call(
     client: &Client,
     wallet: &Wallet,
     wanted: &Wanted,
     args: &PayArgs,
+    time_max: Duration,
 ) -> Result<Answered, Failure> {
     let terms = Terms::of(client).await?;
-    let channel = ChannelId::local(&wallet.public(), &terms.host, &terms.network);
-    let book = RunBook::open(wallet.home(), channel).map_err(book_failure)?;
-    let sequence = match args.retry {
-        Some(0) => book.to_retry().map_err(book_failure)?.ok_or_else(|| {
-            Failure::said(Exit::Usage, "there is no run to send again on this channel")
-        })?,
-        Some(number) => Sequence(number),
-        None => {
-            let function = Registered::of(client, wanted.function()).await?;
-            sign(wallet, wanted, args, &terms, &function, &book)?
+    let hand = Hand::new(wallet, args.session.as_deref())?;
+    let (channel, sequence) = match args.retry {
+        Some(number) => {
+            let channel = known(&hand, args, &terms)?;
+            let book = RunBook::open(wallet.home(), channel).map_err(book_failure)?;
+            let newest = || {
+                book.to_retry().map_err(book_failure)?.ok_or_else(|| {
+                    Failure::said(Exit::Usage, "there is no run to send again on this channel")
+                })
+            };
+            (channel, if number == 0 { newest()? } else { Sequence(number) })
         }
+        None => signed(client, &hand, wanted, args, &terms, time_max).await?,
     };
+    let book = RunBook::open(wallet.home(), channel).map_err(book_failure)?;
+    let mut answered = send(client, wanted, &book, sequence).await?;
+    if args.on_credit {
+        return Ok(answered);
+    }
+    let short = promised(client, &hand, &terms, channel, &book, &answered).await?;
+    let vouched = book.tally().map_err(book_failure)?.vouched();
+    answered.paid = Some(Paid { channel, sequence, vouched, short });
+    Ok(answered)
+}
+
+/// The channel that is there already.
+fn known(hand: &Hand<'_>, args: &PayArgs, terms: &Terms) -> Result<ChannelId, Failure> {
+    let (payer, host, network) = (hand.payer(), terms.host, terms.network);
+    if args.on_credit {
+        return Ok(ChannelId::local(&payer, &host, &network));
+    }
+    if let Some(channel) = args.channel {
+        return Ok(channel);
+    }
+    let opened = Pair { payer, host, network }.opened(hand.wallet.home())?;
+    opened
+        .map(|opened| opened.channel)
+        .ok_or_else(|| Failure::said(Exit::Usage, "this wallet has opened no channel to this host"))
+}
+
+/// Makes and signs a run, on a channel that pays for it.
+async fn signed(
+    client: &Client,
+    hand: &Hand<'_>,
+    wanted: &Wanted,
+    args: &PayArgs,
+    terms: &Terms,
+    time_max: Duration,
+) -> Result<(ChannelId, Sequence), Failure> {
+    let function = Registered::of(client, wanted.function()).await?;
+    let input = wanted.input(&function.headers)?;
+    let limits = Limits::choose(args, &function.limits, &terms.price(), input.body_len)?;
+    let channel = if args.on_credit || args.channel.is_some() {
+        known(hand, args, terms)?
+    } else {
+        let network = network_of(client, terms.network).await?;
+        let bank = Bank { client, network: &network, host: terms.host, hand, time_max };
+        let owed = |channel| {
+            let book = RunBook::open(hand.wallet.home(), channel).map_err(book_failure)?;
+            Ok(book.tally().map_err(book_failure)?.highest())
+        };
+        let wish = Wish { escrow: args.escrow.map(Tal), ..Wish::default() };
+        bank.usable(owed, limits.cap, wish).await?
+    };
+    let book = RunBook::open(hand.wallet.home(), channel).map_err(book_failure)?;
+    let order = Signing { hand, wanted, terms, function: &function, channel };
+    Ok((channel, order.sign(limits, &input, &book)?))
+}
+
+/// Sends a kept run and reads its answer.
+async fn send(
+    client: &Client,
+    wanted: &Wanted,
+    book: &RunBook,
+    sequence: Sequence,
+) -> Result<Answered, Failure> {
     let (order, body) = book.get(sequence).map_err(book_failure)?;
     if wanted
         .function()
@@ -79,60 +147,94 @@ pub(super) async fn call(
     Ok(answered)
 }
 
-/// Makes, signs and keeps a run. It is durable when this returns.
-fn sign(
-    wallet: &Wallet,
-    wanted: &Wanted,
-    args: &PayArgs,
+/// Counts the receipt and gives the host a voucher for it. Says why the host has less than it could have.
+async fn promised(
+    client: &Client,
+    hand: &Hand<'_>,
     terms: &Terms,
-    function: &Registered,
+    channel: ChannelId,
     book: &RunBook,
-) -> Result<Sequence, Failure> {
-    let input = wanted.input(&function.headers)?;
-    let price = terms.price();
-    let limits = Limits::choose(args, &function.limits, &price, input.body_len)?;
-    let sequence = book.take().map_err(book_failure)?;
-    let now = crate::cli::now();
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| Failure::said(Exit::Failed, error.to_string()))?;
-    let run = Run {
-        function: function.id,
-        input: input.id(),
-        cgi: function.cgi,
-        clock: now,
-        input_len: input.body_len,
-        network: terms.network,
-        payment: Some(Payment {
-            cap: limits.cap,
-            expires: UnixNanos(now.0.saturating_add(VALID_FOR_NS)),
-            royalty_ppm: ROYALTY,
-            sequence,
-            channel: ChannelId::local(&wallet.public(), &terms.host, &terms.network),
-            host: Some(terms.host),
-        }),
-        profile: terms.profile,
-        seed,
-        price,
-        log_limit: function.limits.log_bytes,
-        memory_limit: Pages(u32::try_from(function.limits.memory_pages).unwrap_or(u32::MAX)),
-        output_limit: limits.output,
-        fuel_limit: limits.fuel,
-    };
-    let mut headers = wanted.all_headers()?;
-    let sealed = base64url(&seal_document(wallet.key(), &run).encode());
-    headers.insert(
-        "talea-run",
-        HeaderValue::try_from(sealed).or_exit(Exit::Failed, || "base64 is text")?,
-    );
-    let order = Order {
-        method: wanted.method().to_string(),
-        target: wanted.target(),
-        headers: listed(&headers)?,
-        function: function.id.to_string(),
-        receipt: None,
-    };
-    book.keep(sequence, &order, wanted.body()).map_err(book_failure)?;
-    Ok(sequence)
+    answered: &Answered,
+) -> Result<Option<String>, Failure> {
+    match &answered.proven {
+        Some(receipt) => promise::count(book, receipt)?,
+        None => {
+            // It was too long for the answer's head.
+            let signer = Some((hand.wallet, terms.network));
+            let bundle = papers::fetch(client, answered.receipt, signer).await?;
+            let checked = bundle.check();
+            let checked = checked.or_exit(Exit::Mismatch, || "the receipt does not hold")?;
+            promise::count(book, checked.receipt().document())?;
+        }
+    }
+    match promise::give(client, hand, terms.network, channel, book).await {
+        Ok(_) if book.tally().map_err(book_failure)?.has_gap() => {
+            Ok(Some("a bill before this one was not seen: --retry gets it".to_owned()))
+        }
+        Ok(_) => Ok(None),
+        // The answer is there and paid for; the next voucher says this one too.
+        Err(failure) => Ok(Some(failure.sentence())),
+    }
+}
+
+/// A run that is to be signed.
+struct Signing<'a> {
+    hand: &'a Hand<'a>,
+    wanted: &'a Wanted,
+    terms: &'a Terms,
+    function: &'a Registered,
+    channel: ChannelId,
+}
+
+impl Signing<'_> {
+    /// Makes, signs and keeps a run. It is durable when this returns.
+    fn sign(&self, limits: Limits, input: &Input, book: &RunBook) -> Result<Sequence, Failure> {
+        let Self { hand, wanted, terms, function, channel } = *self;
+        let sequence = book.take().map_err(book_failure)?;
+        let now = crate::cli::now();
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)
+            .map_err(|error| Failure::said(Exit::Failed, error.to_string()))?;
+        let run = Run {
+            function: function.id,
+            input: input.id(),
+            cgi: function.cgi,
+            clock: now,
+            input_len: input.body_len,
+            network: terms.network,
+            payment: Some(Payment {
+                cap: limits.cap,
+                expires: UnixNanos(now.0.saturating_add(VALID_FOR_NS)),
+                royalty_ppm: function.royalty(),
+                sequence,
+                channel,
+                host: Some(terms.host),
+            }),
+            profile: terms.profile,
+            seed,
+            price: terms.price(),
+            log_limit: function.limits.log_bytes,
+            memory_limit: Pages(u32::try_from(function.limits.memory_pages).unwrap_or(u32::MAX)),
+            output_limit: limits.output,
+            fuel_limit: limits.fuel,
+        };
+        let mut headers = wanted.all_headers()?;
+        let text =
+            |text: String| HeaderValue::try_from(text).or_exit(Exit::Failed, || "base64 is text");
+        headers.insert("talea-run", text(base64url(&seal_document(hand.key(), &run).encode()))?);
+        if let Some(session) = hand.session_header() {
+            headers.insert("talea-session", text(session)?);
+        }
+        let order = Order {
+            method: wanted.method().to_string(),
+            target: wanted.target(),
+            headers: listed(&headers)?,
+            function: function.id.to_string(),
+            receipt: None,
+        };
+        book.keep(sequence, &order, wanted.body()).map_err(book_failure)?;
+        Ok(sequence)
+    }
 }
 
 /// What one run may use, and the most it can then cost.
@@ -260,7 +362,17 @@ mod tests {
     const PRICE: Price = Price { per_call: Tal(10), rate: 100, per_kib: Tal(1) };
 
     fn args() -> PayArgs {
-        PayArgs { pay: true, max_bill: None, max_fuel: None, max_output: None, retry: None }
+        PayArgs {
+            pay: true,
+            channel: None,
+            session: None,
+            escrow: None,
+            on_credit: false,
+            max_bill: None,
+            max_fuel: None,
+            max_output: None,
+            retry: None,
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use talea_ledger::{PublicKey, Tal};
 
 use super::fund::{Purse, fund};
+use super::session::{self, SessionArgs};
 use super::{Home, KeyName, Origin, Wallet};
 use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure, Ran};
@@ -38,6 +39,12 @@ pub(in crate::cli) enum WalletCommand {
 
 A development network's genesis funds a key that everybody knows. On any other network this is refused.")]
     Fund(FundArgs),
+    /// Let another key sign runs for the wallet, within bounds
+    #[command(after_help = "Examples:
+  talea wallet session did:key:z6Mk.. --total 50k --for 12h --out app.grant
+  talea wallet session did:key:z6Mk.. --function bafkrei.. --any-host
+  talea invoke me/hello --pay --key app.key --session app.grant --channel ID")]
+    Session(Box<SessionArgs>),
 }
 
 /// What `talea wallet show` takes.
@@ -90,6 +97,7 @@ pub(in crate::cli) fn run(command: WalletCommand, context: &Context) -> Ran {
         }
         WalletCommand::List(args) => return block_on(list(&args, &home, context)),
         WalletCommand::Fund(args) => return block_on(give(&args, context)),
+        WalletCommand::Session(args) => return block_on(session::run(&args, context)),
     }
     Ok(Exit::Ok)
 }

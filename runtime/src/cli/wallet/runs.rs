@@ -3,6 +3,7 @@
 //! Format, below `<home>/runs/<channel id>/`:
 //! - `lock`: held while a sequence is taken, so that two commands at once take two.
 //! - `last`: the highest sequence ever taken, in decimal.
+//! - `tally`: a JSON document with what was billed, see [`super::tally`].
 //! - `<sequence, 20 digits>.order`: a JSON document with all that is needed to send the call again.
 //! - `<sequence, 20 digits>.body`: the request's body.
 //!
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use talea_ledger::{ChannelId, Sequence};
 
+use super::tally::Tally;
 use super::{Home, make_private_folder, sync_folder, write_private};
 
 /// Answered orders kept per channel, so that the last few answers can be asked for again.
@@ -83,6 +85,40 @@ impl RunBook {
         self.replace("last", next.to_string().as_bytes())?;
         Ok(Sequence(next))
         // The lock goes with `held`.
+    }
+
+    /// What was billed on the channel so far.
+    pub(in crate::cli) fn tally(&self) -> Result<Tally, RunBookError> {
+        let path = self.folder.join("tally");
+        match fs::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map_err(|source| RunBookError::Order { path, source })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Tally::default()),
+            Err(error) => Err(file("read", &path)(error)),
+        }
+    }
+
+    /// Changes what was billed; durable when it returns, and one change at a time.
+    pub(in crate::cli) fn change_tally<E>(
+        &self,
+        change: impl FnOnce(&mut Tally) -> Result<(), E>,
+    ) -> Result<Result<Tally, E>, RunBookError> {
+        let lock = self.folder.join("lock");
+        let held = File::create(&lock).map_err(file("open", &lock))?;
+        held.lock().map_err(file("lock", &lock))?;
+        let mut tally = self.tally()?;
+        let before = tally.clone();
+        if let Err(refused) = change(&mut tally) {
+            return Ok(Err(refused));
+        }
+        if tally != before {
+            let path = self.folder.join("tally");
+            let text = serde_json::to_vec(&tally)
+                .map_err(|source| RunBookError::Order { path, source })?;
+            self.replace("tally", &text)?;
+        }
+        Ok(Ok(tally))
     }
 
     /// Keeps an order durably, before it is sent.

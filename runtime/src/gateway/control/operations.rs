@@ -69,6 +69,7 @@ pub(super) async fn info(here: Extension<Here>) -> Served {
         "free_calls": gateway.free_calls,
         "price": PriceView::from(&offer.price),
         "limits": LimitsView::from(&limits),
+        "watermark": offer.watermark.to_string(),
         "body_bytes_max": gateway.http.body_len_max.to_string(),
         "module_bytes_max": gateway.http.module_len_max.to_string(),
         "totals": gateway.metrics.totals(),

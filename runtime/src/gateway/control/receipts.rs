@@ -134,7 +134,10 @@ fn may_list(gateway: &Gateway, filter: &Filter, reader: Reader) -> Result<(), Fa
         return Err(RequestError::Missing { header: "talea-request" }.into());
     };
     let offer = gateway.doors.auth.offer();
-    let is_theirs = |channel| channel == ChannelId::local(&key, &offer.host, &offer.network);
+    let is_theirs = |channel| {
+        channel == ChannelId::local(&key, &offer.host, &offer.network)
+            || pays(gateway, &channel, key)
+    };
     let owns = |function| {
         let found = gateway.doors.registry.find(&Target::Function(function));
         found.is_ok_and(|function| function.registration.owner == key)
@@ -160,8 +163,16 @@ fn concerns(gateway: &Gateway, receipt: &Receipt, reader: Reader) -> bool {
         found.is_ok_and(|function| function.registration.owner == key)
     };
     key == gateway.doors.auth.offer().host
-        || receipt.payment.as_ref().is_some_and(|payment| payment.payer == key)
+        || receipt
+            .payment
+            .as_ref()
+            .is_some_and(|payment| payment.payer == key || pays(gateway, &payment.channel, key))
         || owns()
+}
+
+/// Whether the channel is the key's, whatever session key signed a run on it.
+fn pays(gateway: &Gateway, channel: &ChannelId, key: PublicKey) -> bool {
+    gateway.doors.till.account(channel).is_some_and(|account| account.payer == key)
 }
 
 fn bundle(gateway: &Gateway, kept: &KeptReceipt, with_bodies: bool) -> Result<Vec<u8>, Fault> {

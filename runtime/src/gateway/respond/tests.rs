@@ -22,6 +22,7 @@ fn terms() -> Offer {
         memory_max: Pages(100),
         output_len_max: 4096,
         log_len_max: 1024,
+        watermark: Tal(1000),
     }
 }
 

@@ -1,0 +1,408 @@
+//! The collector over a real journal and the ledger's real rules: what the host is owed, it gets, once.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use talea_ledger::cover::{self, Now};
+use talea_ledger::rules::record::FraudKey;
+use talea_ledger::transaction::{Challenge, OpenChannel, RegisterFunction};
+use talea_ledger::{
+    BodyId, Fuel, FunctionId, Height, Input, InputId, Network, NetworkParams, Outcome, Output,
+    Pages, Payment, Place, Ppm, Price, ProfileId, Run, Sealed, SecretKey, Sequence, Session, Slot,
+    VerifiedTransaction, Voucher, message, sign,
+};
+
+use super::*;
+use crate::chain::{Chain, ChainOptions, Finished};
+use crate::clock::ManualClock;
+use crate::executor::Execution;
+use crate::store::disk::simulated::SimulatedDisk;
+use crate::store::{PaymentShelf, Retention};
+use crate::till::{Ledger, Submitting, VoucherError};
+
+fn host() -> SecretKey {
+    SecretKey::from_bytes(&[1; 32])
+}
+
+fn payer() -> SecretKey {
+    SecretKey::from_bytes(&[2; 32])
+}
+
+fn author() -> SecretKey {
+    SecretKey::from_bytes(&[3; 32])
+}
+
+fn session_key() -> SecretKey {
+    SecretKey::from_bytes(&[4; 32])
+}
+
+const FUNCTION: [&[u8]; 2] = [b"one", b"other"];
+
+/// A ledger of one authority that finalises at once.
+#[derive(Debug)]
+struct Book {
+    state: Mutex<State>,
+    clock: Arc<ManualClock>,
+}
+
+impl Book {
+    fn apply(&self, envelope: &[u8]) -> Result<TransactionId, String> {
+        let mut state = self.state.lock().unwrap();
+        let network = state.network().clone();
+        let verified = VerifiedTransaction::decode(envelope, &network.id());
+        let verified = verified.map_err(|fault| fault.code().to_owned())?;
+        let place = Place { height: Height(1), slot: network.slot_at(self.clock.now()) };
+        state.attempt(&verified, place).map_err(|refused| refused.code().to_owned())?;
+        state.conserved().unwrap();
+        Ok(verified.id())
+    }
+
+    fn act(&self, key: &SecretKey, action: Action) -> TransactionId {
+        let head = self.head();
+        let transaction = Transaction {
+            action,
+            network: head.network().id(),
+            sender: key.public(),
+            nonce: head.account(&key.public()).nonce,
+            builds_on: None,
+        };
+        self.apply(&transaction.seal(key).encode()).unwrap()
+    }
+}
+
+impl Ledger for Book {
+    fn head(&self) -> State {
+        self.state.lock().unwrap().clone()
+    }
+
+    fn finalised(&self) -> State {
+        self.head()
+    }
+
+    fn submit(&self, envelope: Vec<u8>) -> Submitting<'_> {
+        Box::pin(std::future::ready(self.apply(&envelope)))
+    }
+}
+
+#[derive(Debug)]
+struct Quiet;
+
+impl Traffic for Quiet {
+    fn is_busy(&self, _: &ChannelId) -> bool {
+        false
+    }
+}
+
+struct Bench {
+    book: Arc<Book>,
+    clock: Arc<ManualClock>,
+    chain: Chain,
+    till: Arc<Till>,
+    collector: Collector,
+    channel: ChannelId,
+    folder: tempfile::TempDir,
+}
+
+/// A channel of 10,000 tal that lets 200 be claimed by batch, at a host that redeems from 1,000 on.
+fn bench() -> Bench {
+    let keys = [host().public(), payer().public(), author().public()];
+    let params = NetworkParams::development(&keys, host().public());
+    let network = Network::new(params).unwrap();
+    let start = network.slot_start(Slot(1_000));
+    let clock = Arc::new(ManualClock::at(start));
+    let state = Mutex::new(State::genesis(Arc::new(network)));
+    let book = Arc::new(Book { state, clock: clock.clone() });
+    for function in FUNCTION {
+        book.act(
+            &author(),
+            Action::RegisterFunction(RegisterFunction {
+                function: FunctionId::of(function),
+                cgi: false,
+                limits: talea_ledger::registration::Limits {
+                    log: 1,
+                    memory: Pages(1),
+                    output: 1,
+                    fuel: Fuel(1),
+                },
+                kind: talea_ledger::registration::Kind::Handler,
+                profile: ProfileId::of(b"profile"),
+                headers: Vec::new().try_into().unwrap(),
+            }),
+        );
+    }
+    let opening = book.act(
+        &payer(),
+        Action::OpenChannel(OpenChannel {
+            host: host().public(),
+            escrow: Tal(10_000),
+            expires: Slot(3_000),
+            batch_cap: Tal(200),
+            watermark: Tal(5_000),
+        }),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let notary = Notary::new(host(), book.head().network().id());
+    let chain = Chain::open(ChainOptions {
+        disk: Arc::new(SimulatedDisk::new()),
+        segment_len: 64 * 1024,
+        retention: Retention { bytes: u64::MAX, age: None, dispute_window: Duration::ZERO },
+        notary: notary.clone(),
+        clock: clock.clone(),
+    })
+    .unwrap();
+    let till = Arc::new(till(&folder, &chain, &book));
+    let parts = CollectorParts {
+        till: till.clone(),
+        notary,
+        traffic: Arc::new(Quiet),
+        clock: clock.clone(),
+        threshold: Tal(1_000),
+    };
+    let collector = Collector::new(parts, desk().1);
+    let channel = ChannelId::opened_by(&opening);
+    Bench { book, clock, chain, till, collector, channel, folder }
+}
+
+fn till(folder: &tempfile::TempDir, chain: &Chain, book: &Arc<Book>) -> Till {
+    let shelf = PaymentShelf::open(&folder.path().join("payments.redb")).unwrap();
+    Till::open(host().public(), shelf, chain.reader(), book.clone()).unwrap()
+}
+
+impl Bench {
+    fn run(&self, sequence: u64, bill: u64, function: usize) -> (Run, Input) {
+        let body = Bytes::from_static(b"in");
+        let input = Input {
+            body_len: body.len() as u64,
+            args: message::arguments([]).unwrap(),
+            body: BodyId::of(&body),
+            path: message::Path::try_from("/").unwrap(),
+            salt: None,
+            query: message::Query::try_from("").unwrap(),
+            method: message::Method::try_from("POST").unwrap(),
+            headers: message::Headers::none(),
+        };
+        use talea_ledger::Document as _;
+        let run = Run {
+            function: FunctionId::of(FUNCTION[function]),
+            input: InputId::of(&input.encode()),
+            cgi: false,
+            clock: self.clock.now(),
+            input_len: body.len() as u64,
+            network: self.book.head().network().id(),
+            payment: Some(Payment {
+                cap: Tal(bill),
+                expires: UnixNanos(self.clock.now().0 + 1),
+                royalty_ppm: Ppm::new(100_000).unwrap(),
+                sequence: Sequence(sequence),
+                channel: self.channel,
+                host: None,
+            }),
+            profile: ProfileId::of(b"profile"),
+            seed: [1; 32],
+            price: Price { per_kib: Tal(0), per_call: Tal(bill), rate: 0 },
+            log_limit: 1,
+            memory_limit: Pages(1),
+            output_limit: 1,
+            fuel_limit: Fuel(1),
+        };
+        (run, input)
+    }
+
+    /// Records a run of the payer, or of the session key.
+    async fn call(&self, key: &SecretKey, sequence: u64, bill: u64, function: usize) {
+        use talea_ledger::Document as _;
+        let (run, input) = self.run(sequence, bill, function);
+        let output = Output { body_len: 0, ..Output::empty() };
+        let finished = Finished {
+            run_payload: run.encode().into(),
+            run_sealed: Some(sign::seal_document(key, &run)),
+            payer: Some(key.public()),
+            run,
+            input,
+            input_body: Bytes::from_static(b"in"),
+            execution: Execution {
+                outcome: Outcome::Ok,
+                fuel: Fuel(0),
+                host_fuel: Fuel(0),
+                peak_pages: Pages(1),
+                output,
+                output_body: Bytes::new(),
+                log: Bytes::new(),
+            },
+        };
+        self.chain.mailbox().record(finished).await.unwrap();
+    }
+
+    fn voucher(&self, key: &SecretKey, owed: u64, settled: u64) -> Vec<u8> {
+        let voucher = Voucher {
+            network: self.book.head().network().id(),
+            channel: self.channel,
+            owed: Tal(owed),
+            settled: Sequence(settled),
+        };
+        sign::seal_document(key, &voucher).encode()
+    }
+
+    fn give(&self, owed: u64, settled: u64) -> Result<Tal, VoucherError> {
+        let voucher = self.voucher(&payer(), owed, settled);
+        Ok(self.till.accept(&voucher, None, self.clock.now())?.vouched)
+    }
+
+    fn grant(&self) -> Sealed {
+        let session = Session {
+            key: session_key().public(),
+            network: self.book.head().network().id(),
+            hosts: None,
+            payer: payer().public(),
+            total: Tal(100),
+            expires: UnixNanos(u64::MAX),
+            functions: Some(vec![FunctionId::of(FUNCTION[0])].try_into().unwrap()),
+        };
+        sign::seal_document(&payer(), &session)
+    }
+
+    fn slots(&self, slots: u64) {
+        let length = self.book.head().network().params().slot_len.0;
+        self.clock.advance(Duration::from_nanos(slots * length));
+    }
+
+    fn channel(&self) -> Channel {
+        *self.book.head().channel(&self.channel).unwrap()
+    }
+
+    fn balance(&self, key: &SecretKey) -> u64 {
+        self.book.head().account(&key.public()).balance.0
+    }
+
+    fn fees(&self) -> u64 {
+        self.book.head().totals().fees.0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voucher_is_redeemed_when_it_brings_enough_and_pays_the_author() {
+    let mut bench = bench();
+    for sequence in 1..=3 {
+        bench.call(&payer(), sequence, 300, usize::from(sequence == 3)).await;
+    }
+    assert_eq!(bench.give(900, 3).unwrap(), Tal(900));
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(0), "900 is not enough to be in a hurry");
+    bench.call(&payer(), 4, 100, 1).await;
+    assert_eq!(bench.give(1_000, 4).unwrap(), Tal(1_000));
+    let (host_before, author_before) = (bench.balance(&host()), bench.balance(&author()));
+    let fees = bench.fees();
+    bench.collector.round().await.unwrap();
+    assert_eq!((bench.channel().redeemed, bench.channel().settled), (Tal(1_000), Sequence(4)));
+    assert_eq!(bench.balance(&author()), author_before + 100, "a tenth is the author's");
+    let fee = bench.fees() - fees;
+    assert_eq!(bench.balance(&host()) + fee, host_before + 900);
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.fees(), fees + fee, "nothing is left to be done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vouchers_count_what_was_billed_and_survive_the_process() {
+    let bench = bench();
+    bench.call(&payer(), 1, 300, 0).await;
+    bench.call(&payer(), 7, 100, 0).await;
+    assert!(matches!(bench.give(401, 7), Err(VoucherError::Ahead { owed: Tal(400), .. })));
+    assert!(matches!(bench.give(400, 6), Err(VoucherError::Settles { least: Sequence(7), .. })));
+    assert!(matches!(bench.give(400, 8), Err(VoucherError::Settles { most: Sequence(7), .. })));
+    let foreign = bench.voucher(&author(), 400, 7);
+    let foreign = bench.till.accept(&foreign, None, bench.clock.now());
+    assert!(matches!(foreign, Err(VoucherError::PayerForeign { .. })));
+    assert_eq!(bench.give(400, 7).unwrap(), Tal(400));
+    assert_eq!(bench.give(400, 7).unwrap(), Tal(400));
+    assert!(matches!(bench.give(300, 7), Err(VoucherError::Backwards { owed: Tal(400), .. })));
+    let Bench { book, chain, till: first, collector, channel, folder, .. } = bench;
+    drop((first, collector));
+    let again = till(&folder, &chain, &book);
+    assert_eq!(again.vouched(&channel), (Tal(400), Sequence(7)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_vouches_for_its_functions_up_to_its_sum() {
+    let mut bench = bench();
+    bench.call(&session_key(), 1, 60, 0).await;
+    let give = |bench: &Bench, owed, settled| {
+        let voucher = bench.voucher(&session_key(), owed, settled);
+        let grant = bench.grant().encode();
+        bench.till.accept(&voucher, Some(&grant), bench.clock.now()).map(|it| it.vouched)
+    };
+    assert_eq!(give(&bench, 60, 1).unwrap(), Tal(60));
+    bench.call(&session_key(), 2, 60, 0).await;
+    let over = give(&bench, 120, 2).unwrap_err();
+    assert!(matches!(over, VoucherError::SessionSpent { needed: Tal(120), .. }), "{over}");
+    bench.call(&payer(), 3, 10, 1).await;
+    let other = give(&bench, 130, 3).unwrap_err();
+    assert!(matches!(other, VoucherError::SessionScope(_)), "{other}");
+    // The channel closes: what the session vouched for is redeemed under its grant, then all is given back.
+    let close = CloseChannel { channel: bench.channel };
+    bench.book.act(&payer(), Action::CloseChannel(close));
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(60));
+    bench.collector.round().await.unwrap();
+    assert!(bench.book.head().channel(&bench.channel).is_some(), "70 are still owed");
+    assert_eq!(bench.give(130, 3).unwrap(), Tal(130), "the payer itself may");
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(130));
+    bench.collector.round().await.unwrap();
+    assert!(bench.book.head().channel(&bench.channel).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bills_without_a_voucher_are_claimed_near_the_end_and_defended() {
+    let mut bench = bench();
+    let sealed = bench.grant();
+    bench.till.keep_grant(&sealed.verify().unwrap(), &sealed).unwrap();
+    for (sequence, bill) in [(1, 90), (2, 50), (3, 90), (4, 20)] {
+        let key = if sequence == 2 { session_key() } else { payer() };
+        bench.call(&key, sequence, bill, 0).await;
+    }
+    assert_eq!(bench.give(90, 1).unwrap(), Tal(90));
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(0), "there is time for a voucher");
+    bench.slots(1_900);
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(90), "the voucher first");
+    bench.collector.round().await.unwrap();
+    assert_eq!((bench.channel().batched, bench.channel().redeemed), (Tal(160), Tal(250)));
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().batched, Tal(160), "each bill once");
+    let [(claim, _)] = bench.till.claims()[..] else { panic!("one claim") };
+    let doubt = Challenge { sequence: Sequence(3), claim };
+    bench.book.act(&payer(), Action::Challenge(doubt));
+    bench.collector.round().await.unwrap();
+    let answered = bench.book.head().claim(&claim).unwrap().clone();
+    assert!(answered.bills.iter().any(|bill| bill.sequence == Sequence(3) && bill.answered));
+    let before = (bench.balance(&host()), bench.fees());
+    bench.slots(300);
+    bench.collector.round().await.unwrap();
+    assert!(bench.book.head().claim(&claim).is_none(), "paid out");
+    let fee = bench.fees() - before.1;
+    assert_eq!(bench.balance(&host()) + fee, before.0 + 144, "less the author's tenth");
+    bench.collector.round().await.unwrap();
+    assert!(bench.till.claims().is_empty());
+    let key = FraudKey { channel: bench.channel, host: host().public() };
+    assert!(bench.book.head().fraud(&key).is_none());
+}
+
+/// What is taken by cover can be redeemed: the two must not drift apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cover_takes_can_be_redeemed() {
+    let mut bench = bench();
+    let (run, _) = bench.run(1, 4_000, 0);
+    let verified = sign::seal_document(&payer(), &run).verify::<Run>().unwrap();
+    let head = bench.book.head();
+    let terms = cover::Terms { host: host().public(), price: run.price, watermark: Tal(5_000) };
+    let slot = head.network().slot_at(bench.clock.now());
+    let now = Now { time: bench.clock.now(), slot };
+    let standing = cover::Standing::default();
+    let channel = (&bench.channel, &bench.channel());
+    cover::decide(head.network(), channel, &verified, None, &terms, &standing, now).unwrap();
+    bench.call(&payer(), 1, 4_000, 0).await;
+    bench.give(4_000, 1).unwrap();
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(4_000));
+}

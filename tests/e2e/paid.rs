@@ -1,0 +1,315 @@
+//! Money on one real node: channels, paid calls at once, vouchers, redeeming, closing, and who is refused.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::Value;
+use talea_ledger::sign::seal_document;
+use talea_ledger::{
+    BodyId, ChannelId, Fuel, Headers, Input, Pages, Payment, Ppm, Price, Run, SecretKey, Sequence,
+    Tal, UnixNanos, Voucher,
+};
+
+use crate::http::Answer;
+use crate::node::{ECHO, Node, talea};
+
+const PRICE: [&str; 6] = ["--price-per-call", "10", "--price-rate", "100", "--price-per-kib", "1"];
+
+fn node(folder: &Path, more: &[&str]) -> Node {
+    Node::start(folder, &[&PRICE[..], more].concat())
+}
+
+fn json_of(output: &std::process::Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        panic!("{e}: {} {said}", String::from_utf8_lossy(&output.stdout))
+    })
+}
+
+/// A command that must succeed, as JSON.
+fn told(node: &Node, args: &[&str]) -> Value {
+    let output = node.cli(&[args, &["--output", "json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "talea {}: {said}", args.join(" "));
+    json_of(&output)
+}
+
+/// The exit code and the stable code of a command that must fail.
+fn refused(node: &Node, args: &[&str]) -> (i32, String) {
+    let output = node.cli(&[args, &["--output", "json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "talea {} was let through", args.join(" "));
+    let view = said.lines().find_map(|line| serde_json::from_str::<Value>(line).ok());
+    let view = view.or_else(|| serde_json::from_str(&said).ok()).unwrap_or_default();
+    let code = view["error"]["code"].as_str().unwrap_or("none").to_owned();
+    (output.status.code().unwrap_or(-1), code)
+}
+
+fn number(view: &Value) -> u64 {
+    view.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{view}"))
+}
+
+fn balance(node: &Node, key: &str) -> u64 {
+    number(&node.call("GET", &format!("/accounts/{key}"), &[], b"").json()["balance"])
+}
+
+/// Fees that were ever taken.
+fn fees(node: &Node) -> u64 {
+    let network = node.call("GET", "/network", &[], b"").json();
+    number(&network["taken"]["fees"])
+}
+
+fn wasm() -> Vec<u8> {
+    wat::parse_str(ECHO).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_channel_from_its_opening_to_its_end_conserves_money() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path(), &["--set", "channels.redeem=1000000000"]);
+    let id = node.deploy(&wasm(), &[]).expect("deploys");
+    let opened = told(&node, &["channel", "open", "--escrow", "5M"]);
+    let channel = opened["id"].as_str().unwrap().to_owned();
+    assert_eq!(number(&opened["escrow"]), 5_000_000);
+    let (payer, host) =
+        (opened["payer"].as_str().unwrap().to_owned(), opened["host"].as_str().unwrap().to_owned());
+    let (payer_before, host_before) = (balance(&node, &payer), balance(&node, &host));
+    let fees_before = fees(&node);
+
+    // Many at once, each a process of its own over one wallet and one channel.
+    let bills: Vec<u64> = std::thread::scope(|scope| {
+        let call = |word: usize| {
+            let (node, id) = (&node, id.as_str());
+            move || {
+                let word = word.to_string();
+                let said =
+                    told(node, &["invoke", id, "--pay", "--max-fuel", "1M", "--data", &word]);
+                assert_eq!(said["body"], word.as_str());
+                assert_eq!(said["verified"], true);
+                number(&said["bill"])
+            }
+        };
+        let calls: Vec<_> = (0..6).map(|word| scope.spawn(call(word))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let owed: u64 = bills.iter().sum();
+    assert!(bills.iter().all(|bill| *bill >= 10), "{bills:?}");
+    told(&node, &["channel", "voucher"]);
+    let shown = told(&node, &["channel", "show"]);
+    assert_eq!(
+        (number(&shown["account"]["owed"]), number(&shown["account"]["vouched"])),
+        (owed, owed)
+    );
+    assert_eq!((shown["id"].as_str(), number(&shown["redeemed"])), (Some(channel.as_str()), 0));
+
+    // The host's owner asks for its money, and the ledger gives it once.
+    let key = folder.path().join("data/key");
+    let redeemed = told(&node, &["channel", "redeem", &channel, "--key", text(&key)]);
+    assert!(redeemed["height"].is_string(), "{redeemed}");
+    assert_eq!(number(&told(&node, &["channel", "show"])["redeemed"]), owed);
+    let twice = refused(&node, &["channel", "redeem", &channel, "--key", text(&key)]);
+    assert_eq!(twice, (1, "nothing_owed".to_owned()));
+    assert_eq!(refused(&node, &["channel", "redeem", &channel]), (77, "not_permitted".to_owned()));
+
+    // The payer closes; the host has nothing to wait for and gives the rest back at once.
+    let closed = told(&node, &["channel", "close"]);
+    assert_eq!((&closed["closed"], number(&closed["paid"])), (&Value::Bool(true), owed));
+    assert_eq!(number(&closed["returned"]), 5_000_000 - owed);
+    let (payer_after, host_after) = (balance(&node, &payer), balance(&node, &host));
+    let taken = fees(&node) - fees_before;
+    assert_eq!(payer_before + host_before + 5_000_000, payer_after + host_after + taken);
+    // A redeem and an end cost the host its fees; everything else it was paid is there.
+    assert!(host_after + taken >= host_before + owed, "{host_before} {host_after} {owed} {taken}");
+    assert!(node.terminate().success());
+}
+
+#[test]
+fn what_is_not_paid_for_is_refused_before_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path(), &["--set", "free.calls=false"]);
+    let id = node.deploy(&wasm(), &[]).expect("deploys");
+    let unpaid = node.call("POST", &format!("/f/{id}/"), &[], b"x");
+    assert_eq!(unpaid.status, 402, "{}", unpaid.text());
+    let body = unpaid.json();
+    assert_eq!((&body["x402Version"], &body["accepts"][0]["scheme"]), (&2.into(), &"upto".into()));
+    assert!(unpaid.header("payment-required").is_some());
+
+    // A channel that is too small for the cap, named so that nothing tops it up.
+    let small = told(&node, &["channel", "open", "--escrow", "1000"]);
+    let channel = small["id"].as_str().unwrap();
+    let call = ["invoke", id.as_str(), "--pay", "--channel", channel];
+    let big = [&call[..], &["--max-fuel", "1G"]].concat();
+    assert_eq!(refused(&node, &big), (77, "escrow_low".to_owned()));
+    let fitting = [&call[..], &["--max-bill", "900", "--data", "y"]].concat();
+    assert_eq!(told(&node, &fitting)["body"], "y");
+    assert_eq!(number(&told(&node, &["channel", "show", channel])["account"]["highest"]), 2);
+    let nowhere = ChannelId::new([7; 32]).to_string();
+    let unknown = ["invoke", id.as_str(), "--pay", "--channel", &nowhere, "--max-bill", "900"];
+    assert_eq!(refused(&node, &unknown), (77, "channel_unknown".to_owned()));
+
+    // A session key: not alone, not for another function, not above its sum, and else like the payer.
+    let app = folder.path().join("app");
+    let shown = talea(&app).args(["wallet", "show", "--output", "json"]).output().unwrap();
+    let app_key = json_of(&shown)["key"].as_str().unwrap().to_owned();
+    let secret = app.join("wallet.key");
+    let grant = |name: &str, more: &[&str]| {
+        let file = folder.path().join(name);
+        told(&node, &[&["wallet", "session", &app_key, "--out", text(&file)], more].concat());
+        file
+    };
+    let as_app = |file: &Path| {
+        let (file, secret) = (text(file).to_owned(), text(&secret).to_owned());
+        let words =
+            ["invoke", &id, "--pay", "--channel", channel, "--max-bill", "90", "--data", "z"];
+        let words: Vec<String> = words.map(str::to_owned).to_vec();
+        [words, vec!["--session".into(), file, "--key".into(), secret]].concat()
+    };
+    let run = |words: Vec<String>| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        words.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refuse = |file: &Path| {
+        let words = run(as_app(file));
+        refused(&node, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let other = talea_ledger::FunctionId::of(b"other").to_string();
+    assert_eq!(refuse(&grant("scope", &["--function", &other])), (77, "session_scope".to_owned()));
+    assert_eq!(refuse(&grant("sum", &["--total", "5"])), (77, "session_spent".to_owned()));
+    assert_eq!(refuse(&grant("time", &["--for", "1s"])).0, 77);
+    let good = run(as_app(&grant("good", &["--total", "500"])));
+    let said = told(&node, &good.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(said["body"], "z");
+    assert!(node.terminate().success());
+}
+
+/// A run on a channel, made and signed here.
+struct Caller<'a> {
+    node: &'a Node,
+    key: SecretKey,
+    channel: ChannelId,
+    function: String,
+}
+
+impl Caller<'_> {
+    fn run(&self, sequence: u64, body: &[u8]) -> String {
+        let info = self.node.call("GET", "/.well-known/talea/info", &[], b"").json();
+        let registered = self.node.call("GET", &format!("/functions/{}", self.function), &[], b"");
+        let limits = registered.json()["limits"].clone();
+        let parse = |field: &str| info[field].as_str().unwrap().to_owned();
+        let now = number(&info["time"]);
+        let input = Input {
+            body_len: body.len() as u64,
+            args: Vec::new().try_into().unwrap(),
+            body: BodyId::of(body),
+            path: "/".try_into().unwrap(),
+            salt: None,
+            query: "".try_into().unwrap(),
+            method: "POST".try_into().unwrap(),
+            headers: Headers::none(),
+        };
+        let run = Run {
+            function: self.function.parse().unwrap(),
+            input: input.id(),
+            cgi: false,
+            clock: UnixNanos(now),
+            input_len: body.len() as u64,
+            network: parse("network").parse().unwrap(),
+            payment: Some(Payment {
+                cap: Tal(2_000),
+                expires: UnixNanos(now + 600_000_000_000),
+                royalty_ppm: Ppm::ZERO,
+                sequence: Sequence(sequence),
+                channel: self.channel,
+                host: None,
+            }),
+            profile: parse("profile").parse().unwrap(),
+            seed: [3; 32],
+            price: Price { per_call: Tal(10), rate: 100, per_kib: Tal(1) },
+            log_limit: 0,
+            memory_limit: Pages(u32::try_from(limits["memory_pages"].as_u64().unwrap()).unwrap()),
+            output_limit: 1024,
+            fuel_limit: Fuel(10_000_000),
+        };
+        BASE64_URL_SAFE_NO_PAD.encode(seal_document(&self.key, &run).encode())
+    }
+
+    fn send(&self, run: &str, body: &[u8]) -> Answer {
+        self.node.call("POST", &format!("/f/{}/", self.function), &[("talea-run", run)], body)
+    }
+
+    fn voucher(&self, owed: u64, settled: u64) -> Answer {
+        let info = self.node.call("GET", "/.well-known/talea/info", &[], b"").json();
+        let voucher = Voucher {
+            network: info["network"].as_str().unwrap().parse().unwrap(),
+            channel: self.channel,
+            owed: Tal(owed),
+            settled: Sequence(settled),
+        };
+        let sealed = seal_document(&self.key, &voucher).encode();
+        self.node.call("POST", "/vouchers", &[], &sealed)
+    }
+}
+
+fn secret(path: &Path) -> SecretKey {
+    let text = std::fs::read_to_string(path).unwrap();
+    let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap();
+    SecretKey::from_bytes(&std::array::from_fn(byte))
+}
+
+#[test]
+fn a_kill_between_a_call_and_its_voucher_loses_no_receipt_and_bills_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = node(folder.path(), &[]);
+    let function = first.deploy(&wasm(), &[]).expect("deploys");
+    let opened = told(&first, &["channel", "open", "--escrow", "1M"]);
+    let channel: ChannelId = opened["id"].as_str().unwrap().parse().unwrap();
+    let key = || secret(&folder.path().join("wallet/wallet.key"));
+    let caller = Caller { node: &first, key: key(), channel, function: function.clone() };
+    let runs: Vec<String> = (1..=3).map(|sequence| caller.run(sequence, b"once")).collect();
+    let answers: Vec<Answer> = runs.iter().map(|run| caller.send(run, b"once")).collect();
+    let receipts: Vec<String> = answers
+        .iter()
+        .map(|answer| {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.header("talea-receipt").unwrap().to_owned()
+        })
+        .collect();
+    let bills: u64 =
+        answers.iter().map(|it| it.header("talea-bill").unwrap().parse::<u64>().unwrap()).sum();
+    // No voucher yet: the process is killed.
+    drop(caller);
+    drop(first);
+
+    let second = node(folder.path(), &[]);
+    let caller = Caller { node: &second, key: key(), channel, function };
+    for (run, receipt) in runs.iter().zip(&receipts) {
+        let again = caller.send(run, b"once");
+        assert_eq!((again.status, again.header("talea-receipt")), (200, Some(receipt.as_str())));
+    }
+    let other = caller.run(2, b"other");
+    assert_eq!(caller.send(&other, b"other").status, 409, "another run with a used sequence");
+    let shown = told(&second, &["channel", "show"]);
+    assert_eq!(
+        (number(&shown["account"]["owed"]), number(&shown["account"]["vouched"])),
+        (bills, 0)
+    );
+    assert_eq!(caller.voucher(bills + 1, 3).status, 409, "more than was billed");
+    assert_eq!(caller.voucher(bills, 2).status, 409, "sequence 3 is counted in it");
+    let taken = caller.voucher(bills, 3);
+    assert_eq!((taken.status, number(&taken.json()["vouched"])), (200, bills), "{}", taken.text());
+    assert_eq!(caller.voucher(bills - 1, 3).status, 409, "it goes backwards");
+    assert_eq!(caller.voucher(bills, 3).status, 200, "the same again changes nothing");
+    drop(second);
+
+    // A voucher that was answered is there after another kill, and is redeemed when the channel closes.
+    let third = node(folder.path(), &[]);
+    assert_eq!(number(&told(&third, &["channel", "show"])["account"]["vouched"]), bills);
+    let closed = told(&third, &["channel", "close"]);
+    assert_eq!(closed["closed"], true, "{closed}");
+    assert!(third.terminate().success());
+}
