@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::node::{Node, talea};
+use crate::node::{ECHO, Node, talea};
 
 fn text(output: &Output) -> String {
     let (out, err) =
@@ -111,10 +111,14 @@ fn an_accepted_transaction_survives_a_kill_and_a_rebuild() {
     assert!(funded.status.success(), "{}", text(&funded));
     let mut sent = Vec::new();
     for round in 1..=5_u64 {
-        // Accepted, perhaps in no block yet; then the process is gone.
-        let id = node.cli(&["ledger", "transfer", "bob", "100", "--no-wait"]);
-        assert!(id.status.success(), "{}", text(&id));
-        sent.push(String::from_utf8_lossy(&id.stdout).trim().to_owned());
+        // Accepted, the second as a rule in no block yet; then the process is gone.
+        for _ in 0..2 {
+            let id = node.cli(&["ledger", "transfer", "bob", "100", "--no-wait"]);
+            assert!(id.status.success(), "{}", text(&id));
+            let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
+            assert!(!sent.contains(&id), "each transfer is one of its own");
+            sent.push(id);
+        }
         // Dropping it kills it.
         drop(node);
         node = Node::start(folder.path(), &[]);
@@ -131,7 +135,7 @@ fn an_accepted_transaction_survives_a_kill_and_a_rebuild() {
                 assert!(crate::monotonic() < deadline, "{id} is not in a block: {status}");
             }
         }
-        assert_eq!(balance(&node, "bob"), 100 * round);
+        assert_eq!(balance(&node, "bob"), 200 * round);
     }
     let head = node.call("GET", "/network", &[], b"").json()["final_height"].clone();
     let block = node.call("GET", &format!("/blocks/{}", head.as_str().unwrap()), &[], b"").json();
@@ -150,7 +154,31 @@ fn an_accepted_transaction_survives_a_kill_and_a_rebuild() {
     let rebuilt = json(&rebuild());
     assert_eq!((&rebuilt["root"], &rebuilt["height"]), (&block["state"], &head));
     let node = Node::start(folder.path(), &[]);
-    assert_eq!(balance(&node, "bob"), 500);
+    assert_eq!(balance(&node, "bob"), 1_000);
+}
+
+#[test]
+fn a_name_is_a_record_of_the_ledger_and_calls_follow_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &[]);
+    let echo =
+        node.deploy(&wat::parse_str(ECHO).unwrap(), &["--name", "me/echo"]).expect("deploys");
+    let record = node.call("GET", "/names/me/echo", &[], b"").json();
+    assert_eq!(
+        (&record["final"]["function"], &record["version"]),
+        (&echo.as_str().into(), &"1".into())
+    );
+    let answer = node.call("POST", "/f/me/echo/", &[], b"by name");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "by name"));
+    // Other bytes under the same name: the name moves, and calls with it.
+    let silent = r#"(module (func (export "_start")))"#;
+    let silent =
+        node.deploy(&wat::parse_str(silent).unwrap(), &["--name", "me/echo"]).expect("deploys");
+    let record = node.call("GET", "/names/me/echo", &[], b"").json();
+    assert_eq!((&record["function"], &record["version"]), (&silent.as_str().into(), &"2".into()));
+    let answer = node.call("POST", "/f/me/echo/", &[], b"by name");
+    assert_eq!((answer.status, answer.header("talea-function")), (200, Some(silent.as_str())));
+    assert_eq!(answer.text(), "");
 }
 
 #[test]

@@ -149,7 +149,7 @@ async fn balance(args: &BalanceArgs, context: &Context) -> Ran {
             "key": key.to_string(),
             "balance": standing.balance.to_string(),
             "final_balance": standing.final_balance.to_string(),
-            "nonce": standing.nonce.to_string(),
+            "next": standing.next.to_string(),
         }));
         return Ok(Exit::Ok);
     }

@@ -5,14 +5,14 @@
 //! Invariant: a block that is handed out has the hash that was asked for; bytes that changed on the disk are an
 //! error that names their place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use talea_ledger::block::body_root;
 use talea_ledger::{
-    Block, BlockError, BlockId, Document as _, Header, Height, SignedHeader, Slot, TransactionId,
-    VerifiedBlock,
+    Block, BlockError, BlockId, Document as _, Header, Height, Nonce, PublicKey, SignedHeader,
+    Slot, TransactionId, VerifiedBlock,
 };
 use thiserror::Error;
 use tokio::sync::watch;
@@ -102,11 +102,15 @@ pub(super) struct Archive {
     pub(super) log: LedgerLogReader,
 }
 
-/// The head's line above the finalised block: what no database has, since it can be undone.
+/// The head's line above the finalised block, and what waits for a block: what no database has in this form, since it
+/// can be undone.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     pub(super) line: BTreeMap<Height, BlockId>,
     pub(super) included: HashMap<TransactionId, (BlockId, Height, u32)>,
+    /// What is pending, and by sender.
+    pub(super) waiting: HashMap<TransactionId, (PublicKey, Nonce)>,
+    pub(super) nonces: BTreeSet<(PublicKey, Nonce, TransactionId)>,
 }
 
 /// What the ledger's thread makes and readers see.
@@ -143,6 +147,21 @@ impl Reader {
     pub fn rejected(&self) -> u64 {
         // Relaxed: a count for operators, which nothing else hangs on.
         self.shared.rejected.load(Ordering::Relaxed)
+    }
+
+    /// The nonce of the next transaction of this key: behind those that the head counts and those that are pending.
+    pub fn next_nonce(&self, key: &PublicKey) -> Nonce {
+        let mut next = self.view().head.account(key).nonce;
+        let zero = TransactionId::new([0; 32]);
+        let recent = self.recent();
+        let own = recent.nonces.range((*key, next, zero)..);
+        for (_, nonce, _) in own.take_while(|(sender, ..)| sender == key) {
+            if *nonce > next {
+                break;
+            }
+            next = Nonce(nonce.0.saturating_add(1));
+        }
+        next
     }
 
     /// What became of a transaction; nothing when it was never accepted here, or its rejection is forgotten.

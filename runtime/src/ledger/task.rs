@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use talea_ledger::chain::{Action, Chain, Event as ChainEvent, Record, Submission};
 use talea_ledger::pool::Bounds;
-use talea_ledger::{BlockId, Height, Network};
+use talea_ledger::{BlockId, Height, Network, TransactionId, VerifiedTransaction};
 use tokio::sync::watch;
 
 use super::mailbox::{Answer, Event, Mailbox, QUEUE_MAX, Refusal, SubmitError};
@@ -136,27 +136,17 @@ impl Task {
         if actions.is_empty() {
             return Ok(());
         }
-        let mut records = Vec::new();
-        let mut after = Vec::new();
-        for action in actions {
-            match action {
-                Action::Persist(record) => records.push(record),
-                other => after.push(other),
-            }
-        }
-        self.persist(&records)?;
-        let rejected =
-            records.iter().filter(|record| matches!(record, Record::Rejected(_))).count();
-        let refused = |action: &&Action| matches!(action, Action::Answer { outcome: Err(_), .. });
-        let refused = after.iter().filter(refused).count();
-        self.shared.rejected.fetch_add((rejected + refused) as u64, Ordering::Relaxed);
-        let has_moved = after
+        let records: Vec<&Record> = actions
             .iter()
-            .any(|action| matches!(action, Action::HeadMoved { .. } | Action::Finalised(_)));
-        if has_moved || !records.is_empty() {
-            self.show(&after);
-        }
-        for action in after {
+            .filter_map(|action| match action {
+                Action::Persist(record) => Some(record),
+                _ => None,
+            })
+            .collect();
+        self.persist(&records)?;
+        self.count_refusals(&actions);
+        self.show(&actions);
+        for action in actions {
             match action {
                 Action::Answer { submission, outcome } => {
                     let Some(answer) = self.waiting.remove(&submission) else { continue };
@@ -183,18 +173,35 @@ impl Task {
         Ok(())
     }
 
-    fn persist(&mut self, records: &[Record]) -> Result<(), LedgerError> {
+    fn count_refusals(&self, actions: &[Action]) {
+        let is_refusal = |action: &&Action| {
+            matches!(
+                action,
+                Action::Persist(Record::Rejected(_)) | Action::Answer { outcome: Err(_), .. }
+            )
+        };
+        let count = actions.iter().filter(is_refusal).count();
+        self.shared.rejected.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn persist(&mut self, records: &[&Record]) -> Result<(), LedgerError> {
         if records.is_empty() {
             return Ok(());
         }
-        let encoded: Vec<_> = records.iter().map(record::encode).collect();
+        let encoded: Vec<_> = records.iter().map(|record| record::encode(record)).collect();
         let commit = self.log.append(&encoded)?;
-        let placed = records.iter().zip(commit.records.iter().map(|each| each.place));
+        let placed = records.iter().copied().zip(commit.records.iter().map(|each| each.place));
         self.replica.write(placed, &commit)
     }
 
-    /// Shows what is on the disk now.
+    /// Shows what is on the disk now, if it is other than before.
     fn show(&self, actions: &[Action]) {
+        let is_news = |action: &Action| {
+            matches!(action, Action::Persist(_) | Action::HeadMoved { .. } | Action::Finalised(_))
+        };
+        if !actions.iter().any(is_news) {
+            return;
+        }
         {
             let mut recent = self.shared.recent.write().unwrap_or_else(PoisonError::into_inner);
             for action in actions {
@@ -204,6 +211,8 @@ impl Task {
                         applied.iter().for_each(|id| recent.apply(&self.chain, id));
                     }
                     Action::Finalised(target) => recent.finalise(target.height),
+                    Action::Persist(Record::Transaction(transaction)) => recent.wait(transaction),
+                    Action::Persist(Record::Rejected(rejected)) => recent.forget(&rejected.id),
                     _ => {}
                 }
             }
@@ -242,6 +251,11 @@ fn line_of(chain: &Chain) -> Recent {
             recent.apply(chain, &id);
         }
     }
+    for id in chain.pool().ids_after(None) {
+        if let Some(transaction) = chain.pool().get(&id) {
+            recent.wait(transaction);
+        }
+    }
     recent
 }
 
@@ -254,6 +268,21 @@ impl Recent {
         self.line.insert(height, *id);
         for (index, transaction) in (0..).zip(block.transactions()) {
             self.included.insert(transaction.id(), (*id, height, index));
+            self.forget(&transaction.id());
+        }
+    }
+
+    /// A transaction is pending.
+    fn wait(&mut self, transaction: &VerifiedTransaction) {
+        let (id, sender, nonce) = (transaction.id(), transaction.sender(), transaction.nonce());
+        self.waiting.insert(id, (sender, nonce));
+        self.nonces.insert((sender, nonce, id));
+    }
+
+    /// A transaction is pending no more.
+    fn forget(&mut self, id: &TransactionId) {
+        if let Some((sender, nonce)) = self.waiting.remove(id) {
+            self.nonces.remove(&(sender, nonce, *id));
         }
     }
 

@@ -43,14 +43,28 @@ fn network() -> Arc<Network> {
 }
 
 fn open_at(disk: &SimulatedDisk, start: u64) -> Result<Ledger, LedgerError> {
+    open_with(disk, Arc::new(Slots(AtomicU64::new(start))))
+}
+
+fn open_with(disk: &SimulatedDisk, clock: Arc<dyn Clock>) -> Result<Ledger, LedgerError> {
     let network = network();
     Ledger::open(LedgerOptions {
         disk: Arc::new(disk.clone()),
         segment_len: SEGMENT,
         notary: Notary::new(host(), network.id()),
         network,
-        clock: Arc::new(Slots(AtomicU64::new(start))),
+        clock,
     })
+}
+
+/// A clock that stands: no further slot begins, so what comes after the first block waits.
+#[derive(Debug)]
+struct Standing(u64);
+
+impl Clock for Standing {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(self.0)
+    }
 }
 
 fn open(disk: &SimulatedDisk) -> Ledger {
@@ -191,6 +205,58 @@ fn after_a_kill_everything_accepted_is_there_and_a_rebuild_gives_the_same_root()
         };
         assert!(reader.block_at(height).unwrap().is_some());
     }
+}
+
+#[test]
+fn what_is_pending_outlives_the_process() {
+    let disk = SimulatedDisk::new();
+    let ledger = open_with(&disk, Arc::new(Standing(START))).unwrap();
+    let ids: Vec<TransactionId> = run(async {
+        let mut ids = Vec::new();
+        for nonce in 0..4 {
+            ids.push(ledger.mailbox().submit(transfer(nonce).1).await.unwrap());
+        }
+        ids
+    });
+    let reader = ledger.reader();
+    assert!(matches!(reader.transaction(&ids[0]).unwrap(), Some(Status::Included { .. })));
+    let is_pending = |reader: &Reader| {
+        ids[1..].iter().all(|id| reader.transaction(id).unwrap() == Some(Status::Pending))
+    };
+    assert!(is_pending(&reader));
+    assert_eq!(reader.view().pending, 3);
+    let sender = development_key().public();
+    assert_eq!(
+        (reader.view().head.account(&sender).nonce, reader.next_nonce(&sender)),
+        (Nonce(1), Nonce(4))
+    );
+    // Killed, and killed again before any slot begins.
+    let once = disk.after_kill();
+    let again = open_with(&once, Arc::new(Standing(START))).unwrap();
+    assert!(is_pending(&again.reader()));
+    assert_eq!(again.reader().next_nonce(&sender), Nonce(4));
+    // Without a database they come from the log.
+    let rebuilt = once.after_kill();
+    let disk: Arc<dyn Disk> = Arc::new(rebuilt.clone());
+    rebuild(&disk, &network(), host().public()).unwrap();
+    let later = open_at(&rebuilt, START + 60_000_000_000).unwrap();
+    run(async {
+        for id in &ids {
+            settled(&later.reader(), id).await;
+        }
+        later.close().await.unwrap();
+    });
+    assert_eq!(later_balance(&rebuilt), given(4));
+}
+
+fn later_balance(disk: &SimulatedDisk) -> Tal {
+    open_at(disk, START + 120_000_000_000)
+        .unwrap()
+        .reader()
+        .view()
+        .finalised
+        .account(&friend())
+        .balance
 }
 
 /// What was accepted before a power cut is there afterwards: in a block, or pending, and then in a block.

@@ -109,7 +109,7 @@ impl Bank<'_> {
             action,
             network: self.network.id(),
             sender: self.hand.wallet.public(),
-            nonce: standing.nonce,
+            nonce: standing.next,
             builds_on: None,
         };
         let opened = Opened::by(self.pair(), transaction.seal(self.hand.key()));

@@ -29,8 +29,8 @@ pub(in crate::cli) struct Standing {
     pub(in crate::cli) balance: Tal,
     /// What can never be undone.
     pub(in crate::cli) final_balance: Tal,
-    /// How many transactions it has sent.
-    pub(in crate::cli) nonce: Nonce,
+    /// The number of its next transaction, behind those that are pending.
+    pub(in crate::cli) next: Nonce,
 }
 
 /// Where a transaction ended up.
@@ -63,7 +63,7 @@ impl Standing {
         Ok(Self {
             balance: Tal(number(&view, "balance")?),
             final_balance: Tal(number(finalised, "balance")?),
-            nonce: Nonce(number(&view, "nonce")?),
+            next: Nonce(number(&view, "next")?),
         })
     }
 }
@@ -108,7 +108,7 @@ pub(in crate::cli) async fn hand_in(
     action: Action,
 ) -> Result<TransactionId, Failure> {
     let sender = key.public();
-    let nonce = Standing::of(client, &sender).await?.nonce;
+    let nonce = Standing::of(client, &sender).await?.next;
     let transaction = Transaction { action, network: network.id(), sender, nonce, builds_on: None };
     if !transaction.is_short_enough() {
         return Err(Failure::said(Exit::Data, "the transaction is longer than one may be"));

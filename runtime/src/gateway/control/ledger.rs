@@ -150,6 +150,7 @@ pub(super) async fn account(
     let view = gateway.doors.blocks.view();
     let mut body = views::account(&view.head.account(&key));
     body["key"] = json!(key.to_string());
+    body["next"] = json!(gateway.doors.blocks.next_nonce(&key).to_string());
     body["final"] = views::account(&view.finalised.account(&key));
     if let Some(stake) = view.finalised.stake(&key) {
         body["stake"] = json!({
