@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use talea_ledger::cover::Refusal;
 use talea_ledger::{
-    ChannelId, NetworkId, PublicKey, ReceiptId, Run, RunId, Sealed, Sequence, Tal, UnixNanos,
+    ChannelId, NetworkId, Ppm, PublicKey, ReceiptId, Run, RunId, Sealed, Sequence, Tal, UnixNanos,
     Verified,
 };
 use tokio::sync::watch;
@@ -339,6 +339,16 @@ impl PaidRun {
     /// Who signed it: the payer, or a key of its session.
     pub fn payer(&self) -> PublicKey {
         *self.run.signer()
+    }
+
+    /// Whose money it is: the signer's own, or that of whoever granted it the session.
+    pub fn account(&self) -> PublicKey {
+        self.claim.payer()
+    }
+
+    /// The author's share that the run names.
+    pub fn royalty(&self) -> Ppm {
+        self.run().payment.as_ref().map_or(Ppm::ZERO, |payment| payment.royalty_ppm)
     }
 
     /// What the run costs at most, held back until this is dropped.

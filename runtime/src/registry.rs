@@ -12,7 +12,7 @@ mod seeds;
 use std::sync::Arc;
 
 use talea_ledger::message::FunctionName;
-use talea_ledger::{Fuel, FunctionId, RunId};
+use talea_ledger::{Fuel, FunctionId, Ppm, RunId};
 
 pub use self::functions::{Function, Functions, FunctionsError};
 pub use self::order::{Order, OrderError, OrderParts};
@@ -60,6 +60,14 @@ pub enum ResolveError {
     /// The name's owner has not let this caller in.
     #[error("{0} is private: its owner lets keys in one by one, and a call is signed by its run")]
     NotGranted(FunctionName),
+    /// The name's author asks for a greater share.
+    #[error("the run gives the author {given} millionths; the name asks for {needed}")]
+    RoyaltyLow {
+        /// In the run.
+        given: Ppm,
+        /// By the name.
+        needed: Ppm,
+    },
     /// The payer signed for another function.
     #[error("the run {run} is for function {given}; {asked} was called")]
     FunctionForeign {
@@ -136,10 +144,17 @@ impl Registry {
         if let Target::Name(name) = call.target() {
             let payer = match &caller {
                 Caller::Free => None,
-                Caller::Paid(paid) => Some(paid.payer()),
+                Caller::Paid(paid) => Some(paid.account()),
             };
             if !self.functions.admits(name, payer.as_ref(), call.method().as_str()) {
                 return Err(ResolveError::NotGranted(name.clone()));
+            }
+            if let Caller::Paid(paid) = &caller {
+                let needed = self.functions.royalty(name);
+                let given = paid.royalty();
+                if given < needed {
+                    return Err(ResolveError::RoyaltyLow { given, needed });
+                }
             }
         }
         let function = self.find(call.target())?;

@@ -103,6 +103,7 @@ pub(super) struct Claim {
     channel: ChannelId,
     sequence: Sequence,
     cap: Tal,
+    payer: PublicKey,
     /// Closed by the drop, which wakes whoever waits for this run.
     _ending: watch::Sender<()>,
 }
@@ -154,17 +155,18 @@ impl Book {
             Standing::Fresh => holder,
         };
         offer.covers(run, asked.at)?;
-        if channel == ChannelId::local(&signer, &offer.host, &offer.network) {
+        let payer = if channel == ChannelId::local(&signer, &offer.host, &offer.network) {
             self.on_credit(&open, signer, run, &record, holder)?;
+            signer
         } else {
-            self.on_ledger(&mut open, offer, asked, &record, holder)?;
-        }
+            self.on_ledger(&mut open, offer, asked, &record, holder)?
+        };
         let (ending, ended) = watch::channel(());
         let lane = open.lanes.entry(channel).or_default();
         lane.reserved = lane.reserved.saturating_add(cap);
         lane.runs.insert(sequence, Underway { run: asked.id, signer, ended });
         let open = self.open.clone();
-        Ok(Claimed::Fresh(Claim { open, channel, sequence, cap, _ending: ending }))
+        Ok(Claimed::Fresh(Claim { open, channel, sequence, cap, payer, _ending: ending }))
     }
 
     /// Whether runs of the channel are under way.
@@ -203,7 +205,7 @@ impl Book {
         Ok(())
     }
 
-    /// A channel of the ledger: what it holds finally, and what this host risks beyond that.
+    /// A channel of the ledger: what it holds finally, and what this host risks beyond that. Gives who pays.
     fn on_ledger(
         &self,
         open: &mut Open,
@@ -211,7 +213,7 @@ impl Book {
         asked: Asked<'_>,
         record: &Record,
         holder: Option<Option<RunId>>,
-    ) -> Result<(), AuthorizeError> {
+    ) -> Result<PublicKey, AuthorizeError> {
         let run = asked.run.document();
         let payment = run.payment.as_ref().ok_or(AuthorizeError::PaymentMissing)?;
         let (channel, sequence) = (payment.channel, payment.sequence);
@@ -267,7 +269,7 @@ impl Book {
             let needed = owed.saturating_add(reserved).saturating_add(cover.cap);
             exposure.put(channel, needed);
         }
-        Ok(())
+        Ok(cover.payer)
     }
 
     /// What this host may still risk on a channel, over what it risks on all others.
@@ -289,6 +291,10 @@ impl Open {
 impl Claim {
     pub(super) fn cap(&self) -> Tal {
         self.cap
+    }
+
+    pub(super) fn payer(&self) -> PublicKey {
+        self.payer
     }
 }
 

@@ -380,6 +380,9 @@ fn of_resolve(fault: &ResolveError) -> Answer {
         ResolveError::LimitHigh { part, given, ours } => {
             theirs(Code::LimitHigh).with("part", part).with("given", given).with("allowed", ours)
         }
+        ResolveError::RoyaltyLow { given, needed } => {
+            theirs(Code::RoyaltyLow).with("given", given).with("needed", needed)
+        }
         ResolveError::Functions(_) => Answer::ours(Code::StorageUnavailable),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use talea_ledger::message::FunctionName;
 use talea_ledger::rules::record::GrantKey;
 use talea_ledger::{
-    ChannelId, FunctionId, PublicKey, Sealed, Sequence, Session, State, Tal, Verified,
+    ChannelId, FunctionId, Ppm, PublicKey, Sealed, Sequence, Session, State, Tal, Verified,
 };
 
 use crate::auth::{Auth, Channels, ChannelsError, Escrow, Record, Standing, States, Used, Vouched};
@@ -129,6 +129,10 @@ impl Functions for KeptFunctions {
             return Ok(None);
         }
         self.shelf.by_name(name.as_str()).map_err(|fault| FunctionsError(Box::new(fault)))
+    }
+
+    fn royalty(&self, name: &FunctionName) -> Ppm {
+        self.ledger.view().head.name(name).map_or(Ppm::ZERO, |record| record.royalty)
     }
 
     fn admits(&self, name: &FunctionName, payer: Option<&PublicKey>, method: &str) -> bool {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use talea_ledger::message::FunctionName;
-use talea_ledger::{FunctionId, PublicKey, Registration};
+use talea_ledger::{FunctionId, Ppm, PublicKey, Registration};
 
 /// Functions remembered: 4,096 x about 500 bytes is 2 MiB.
 const KNOWN_MAX: usize = 4096;
@@ -27,6 +27,8 @@ pub trait Functions: Send + Sync + std::fmt::Debug {
     fn by_id(&self, id: FunctionId) -> Result<Option<Function>, FunctionsError>;
     /// What a name points to.
     fn named(&self, name: &FunctionName) -> Result<Option<FunctionId>, FunctionsError>;
+    /// The author's share of each bill of a call by this name.
+    fn royalty(&self, name: &FunctionName) -> Ppm;
     /// Whether a name may be called with this method, by this payer or by somebody who did not sign.
     fn admits(&self, name: &FunctionName, payer: Option<&PublicKey>, method: &str) -> bool;
 }
@@ -67,6 +69,10 @@ impl Known {
 
     pub(super) fn named(&self, name: &FunctionName) -> Result<Option<FunctionId>, FunctionsError> {
         self.functions.named(name)
+    }
+
+    pub(super) fn royalty(&self, name: &FunctionName) -> Ppm {
+        self.functions.royalty(name)
     }
 
     pub(super) fn admits(

@@ -249,7 +249,7 @@ fn a_session_key_signs_within_its_grant() {
     assert_eq!(bench.ledger.0.lock().unwrap().grants, 1, "a redeem by batch has to show it");
     let Admission::Run(authorized) = &held else { panic!("{held:?}") };
     let Caller::Paid(paid) = authorized.caller() else { panic!("not paid") };
-    assert_eq!(paid.payer(), key(7).public());
+    assert_eq!((paid.payer(), paid.account()), (key(7).public(), payer()));
     assert_eq!(code(bench.ask_under(&bench.run(channel, 2), &grant)), "let in");
     assert_eq!(code(bench.ask_under(&bench.run(channel, 3), &grant)), "let in", "the last ended");
     *bench.recorded.owed.lock().unwrap() = 1;

@@ -106,6 +106,11 @@ async fn describe(here: Extension<Here>, text: &str, wants_wasm: bool) -> Served
     let inspected = tokio::task::spawn_blocking(move || executor::inspect(&wasm, profile)).await?;
     let mut view = view(&gateway, &function)?;
     view["static_fuel"] = json!(inspected?.static_fuel.to_string());
+    if let Target::Name(name) = &target
+        && let Some(record) = gateway.doors.blocks.view().head.name(name)
+    {
+        view["royalty_ppm"] = json!(record.royalty.get());
+    }
     Ok(json_response(StatusCode::OK, &view))
 }
 

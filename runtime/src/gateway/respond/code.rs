@@ -60,6 +60,7 @@ codes! {
     EscrowLow = PAYMENT_REQUIRED "escrow_low" "The channel holds too little.",
     VoucherRequired = PAYMENT_REQUIRED "voucher_required" "Too much work of the channel has no voucher yet.",
     SessionSpent = PAYMENT_REQUIRED "session_spent" "The session's sum is used up.",
+    RoyaltyLow = PAYMENT_REQUIRED "royalty_low" "The run gives the author less than its name asks for.",
     PriceLow = PAYMENT_REQUIRED "price_low" "The run's price is below the host's.",
     LimitHigh = PAYMENT_REQUIRED "limit_high" "The run asks for more than is offered.",
     ProfileUnknown = PAYMENT_REQUIRED "profile_unknown" "The run's profile is not offered here.",
