@@ -82,7 +82,7 @@ const NEVER: [(&str, &[&str]); 14] = [
         "ledger",
         &["call", "auth", "registry", "executor", "chain", "till", "gateway", "node", "cli"],
     ),
-    ("till", &["call", "auth", "registry", "executor", "gateway", "node", "cli"]),
+    ("till", &["call", "auth", "registry", "gateway", "node", "cli"]),
     ("gateway", &["node", "cli"]),
     ("node", &["cli"]),
 ];

@@ -155,8 +155,7 @@ async fn gather(
     let network = Terms::of(&client).await?.network;
     let signer = wallet.as_ref().map(|wallet| (wallet, network));
     let mut bundle = papers::fetch(&client, answered.receipt, signer).await?;
-    let received: &[u8] = if answered.outcome.has_output() { &answered.body } else { &[] };
-    papers::add_bodies(&mut bundle, &answered.sent, received)?;
+    papers::add_bodies(&mut bundle, &answered.sent, answered.output())?;
     if bundle.function.is_none() {
         bundle.function = Some(papers::fetch_function(&client, answered.function).await?);
     }

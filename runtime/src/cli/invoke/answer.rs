@@ -116,6 +116,17 @@ fn contradicts(part: &str) -> Failure {
 // === impl Answered ===
 
 impl Answered {
+    /// The guest's own output. Where it ended itself without a word, the body is the node's sentence about that.
+    pub(super) fn output(&self) -> &[u8] {
+        let said_nothing = |receipt: &Receipt| {
+            matches!(receipt.outcome, Outcome::Exit(_)) && receipt.output_len == 0
+        };
+        match self.outcome.has_output() && !self.proven.as_ref().is_some_and(said_nothing) {
+            true => &self.body,
+            false => &[],
+        }
+    }
+
     /// Holds the answer against what was asked and against the host's signature.
     pub(super) fn check(&self, asked: &str) -> Result<(), Failure> {
         if asked.parse::<FunctionId>().is_ok_and(|asked| asked != self.function) {
@@ -125,7 +136,7 @@ impl Answered {
             ));
         }
         let Some(receipt) = &self.proven else { return Ok(()) };
-        let output_len = if self.outcome.has_output() { self.body.len() as u64 } else { 0 };
+        let output_len = self.output().len() as u64;
         let parts = [
             ("the function", receipt.function == self.function),
             ("the outcome", receipt.outcome == self.outcome),
