@@ -23,6 +23,8 @@ use crate::{guests, shell, suite};
 
 /// What the demonstration's host asks: 100 a call, 50 per million fuel, 2 per KiB.
 const PRICES: [&str; 6] = ["--price-per-call", "100", "--price-rate", "50", "--price-per-kib", "2"];
+/// It does not redeem by itself, so that the redeem can be watched.
+const PATIENCE: [&str; 2] = ["--set", "channels.redeem=1000000000"];
 /// Characters of an answer that are shown.
 const SNIPPET_LEN: usize = 38;
 
@@ -88,7 +90,8 @@ fn call_everything(
     shell::heading("4 of 7: a node on a free port, with a temporary folder");
     let payer = talea.json(&["wallet", "show"])?;
     let payer = payer["key"].as_str().context("the wallet shows a key")?.to_owned();
-    let host = Host::start(&talea.program, data, &talea.home, &PRICES)?;
+    let flags = [&PRICES[..], &PATIENCE[..]].concat();
+    let host = Host::start(&talea.program, data, &talea.home, &flags)?;
     println!("   listening on {}", host.url());
     println!("   payer {payer}");
     talea.node = Some(host.url().to_owned());

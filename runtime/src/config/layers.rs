@@ -24,8 +24,8 @@ pub(super) const DEFAULTS: [(&str, &str); 41] = [
     ("credit.payers", "[]"),
     // A thousand calls at a price of 1,000: enough to try, little to lose.
     ("credit.cap", "1000000"),
-    // Forty runs of a billion fuel at 50 tal per million, caps of runs under way included.
-    ("channels.watermark", "2000000"),
+    // Eighty runs of five billion fuel at 50 tal per million, caps of runs under way included.
+    ("channels.watermark", "20000000"),
     ("channels.exposure", "0"),
     // A redeem costs its host a fee of some ten tal: one in ten thousand of what it brings.
     ("channels.redeem", "100000"),
