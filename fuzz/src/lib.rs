@@ -6,13 +6,18 @@
 
 mod edge;
 mod mutator;
+mod peer;
 
 pub use edge::http_edge;
 pub use mutator::{Mutator, SplitMix};
+pub use peer::{peer, peer_corpus};
 
+use talea_ledger::finality::{Commit, Equivocation, Vote};
 use talea_ledger::profile::Profile;
+use talea_ledger::rules::record::Record;
 use talea_ledger::{
-    Batch, Bundle, Document, Input, Output, Receipt, Registration, Request, Run, Sealed,
+    Batch, Block, Bundle, Document, Evidence, Header, Input, NetworkParams, Output, Proof, Receipt,
+    Registration, Request, Run, Sealed, Session, Transaction, Voucher,
 };
 use talea_meter::{Variant, inspect, instrument};
 
@@ -34,6 +39,20 @@ pub fn document(bytes: &[u8]) {
     canonical::<Registration>(bytes);
     canonical::<Request>(bytes);
     canonical::<Bundle>(bytes);
+    canonical::<Proof>(bytes);
+    canonical::<NetworkParams>(bytes);
+    canonical::<Transaction>(bytes);
+    canonical::<Voucher>(bytes);
+    canonical::<Session>(bytes);
+    canonical::<Header>(bytes);
+    canonical::<Record>(bytes);
+    canonical::<Evidence>(bytes);
+    canonical::<Vote>(bytes);
+    canonical::<Commit>(bytes);
+    canonical::<Equivocation>(bytes);
+    if let Ok(block) = Block::decode(bytes) {
+        assert_eq!(block.encode(), bytes);
+    }
     if let Ok(sealed) = Sealed::decode(bytes) {
         assert_eq!(sealed.encode(), bytes);
         // Whatever it says, verifying it ends in a decision.

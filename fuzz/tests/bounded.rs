@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use talea_fuzz::{Mutator, document, front_door, http_edge};
+use talea_fuzz::{Mutator, document, front_door, http_edge, peer, peer_corpus};
 
 fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -104,4 +104,9 @@ fn the_http_edge_holds_for_any_bytes() {
         .map(|path| std::fs::read(path).unwrap())
         .collect();
     search("HTTP edge", http_edge, corpus, 2_000, 32 << 10);
+}
+
+#[test]
+fn a_chain_holds_for_anything_a_peer_sends() {
+    search("peer", peer, peer_corpus(), 5_000, 8_192);
 }
