@@ -14,6 +14,7 @@
 //!
 //! Invariant: it only ever asks the ledger for what the ledger's rules allow anyway; doing it twice pays once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct Collector {
     sent: Option<Sent>,
     /// Whether the last round failed: a fault is told once, not twice a second.
     has_failed: bool,
+    /// Channels whose bills no redeem can list, told of once each.
+    told: HashSet<ChannelId>,
 }
 
 /// The last transaction that was accepted.
@@ -120,6 +123,14 @@ struct Errand {
     action: Action,
 }
 
+/// What a round is to do.
+#[derive(Debug)]
+struct Plan {
+    errands: Vec<Errand>,
+    /// Channels whose bills no redeem can list.
+    stuck: Vec<(ChannelId, BillsError)>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Voucher(VoucherBy),
@@ -152,7 +163,7 @@ impl Collector {
     pub fn new(parts: CollectorParts, asks: mpsc::Receiver<Ask>) -> Self {
         let CollectorParts { till, notary, traffic, clock, threshold } = parts;
         let planner = Planner { till, host: notary.public(), traffic, threshold };
-        Self { planner, notary, clock, asks, sent: None, has_failed: false }
+        Self { planner, notary, clock, asks, sent: None, has_failed: false, told: HashSet::new() }
     }
 
     /// Runs until it is told to stop.
@@ -188,13 +199,24 @@ impl Collector {
         let Some(first) = self.next_nonce(now) else { return Ok(()) };
         let planner = self.planner.clone();
         let planned = tokio::task::spawn_blocking(move || planner.plan(now)).await;
-        let errands = planned.map_err(|_| CollectError::Closed)??;
-        let mut nonce = first;
-        for errand in errands {
-            self.hand_in(nonce, errand).await?;
-            nonce = nonce.saturating_add(Nonce(1));
+        let Plan { errands, stuck } = planned.map_err(|_| CollectError::Closed)??;
+        self.told.retain(|told| stuck.iter().any(|(channel, _)| channel == told));
+        for (channel, error) in stuck {
+            if self.told.insert(channel) {
+                tracing::warn!(%channel, %error, "a channel cannot be redeemed as it is");
+            }
         }
-        Ok(())
+        let mut nonce = first;
+        let mut refused = Ok(());
+        for errand in errands {
+            match self.hand_in(nonce, errand).await {
+                Ok(_) => nonce = nonce.saturating_add(Nonce(1)),
+                // What the ledger does not take of one channel is no reason to leave the others unpaid.
+                Err(error @ CollectError::Refused(_)) => refused = refused.and(Err(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        refused
     }
 
     /// One voucher, now.
@@ -275,11 +297,12 @@ struct Planner {
 }
 
 impl Planner {
-    fn plan(&self, now: UnixNanos) -> Result<Vec<Errand>, CollectError> {
+    fn plan(&self, now: UnixNanos) -> Result<Plan, CollectError> {
         let ledger = self.till.ledger();
         let (head, finalised) = (ledger.head(), ledger.finalised());
         self.till.tidy(&finalised, now)?;
         let mut errands = self.claims(&head, &finalised, now)?;
+        let mut stuck = Vec::new();
         for (id, owed) in self.till.accounts() {
             if errands.len() >= ERRANDS_MAX {
                 break;
@@ -287,10 +310,17 @@ impl Planner {
             let Some(channel) = head.channel(&id).filter(|it| it.host == self.host) else {
                 continue;
             };
-            errands.extend(self.channel(&head, (id, channel), owed, now)?);
+            match self.channel(&head, (id, channel), owed, now) {
+                Ok(errand) => errands.extend(errand),
+                // A payer decides which functions it calls: its channel must not hold up the others.
+                Err(CollectError::Bills(error @ (BillsError::Parts(_) | BillsError::Run(_)))) => {
+                    stuck.push((id, error));
+                }
+                Err(error) => return Err(error),
+            }
         }
         errands.truncate(ERRANDS_MAX);
-        Ok(errands)
+        Ok(Plan { errands, stuck })
     }
 
     /// What one channel calls for.

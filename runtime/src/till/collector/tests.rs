@@ -103,7 +103,18 @@ struct Bench {
     folder: tempfile::TempDir,
 }
 
-/// A channel of 10,000 tal that lets 200 be claimed by batch, at a host that redeems from 1,000 on.
+/// A channel of 10,000 tal that lets 200 be claimed by batch.
+fn opening() -> Action {
+    Action::OpenChannel(OpenChannel {
+        host: host().public(),
+        escrow: Tal(10_000),
+        expires: Slot(3_000),
+        batch_cap: Tal(200),
+        watermark: Tal(5_000),
+    })
+}
+
+/// Such a channel at a host that redeems from 1,000 on.
 fn bench() -> Bench {
     let keys = [host().public(), payer().public(), author().public()];
     let params = NetworkParams::development(&keys, host().public());
@@ -130,16 +141,7 @@ fn bench() -> Bench {
             }),
         );
     }
-    let opening = book.act(
-        &payer(),
-        Action::OpenChannel(OpenChannel {
-            host: host().public(),
-            escrow: Tal(10_000),
-            expires: Slot(3_000),
-            batch_cap: Tal(200),
-            watermark: Tal(5_000),
-        }),
-    );
+    let opening = book.act(&payer(), opening());
     let folder = tempfile::tempdir().unwrap();
     let notary = Notary::new(host(), book.head().network().id());
     let chain = Chain::open(ChainOptions {
@@ -210,8 +212,12 @@ impl Bench {
 
     /// Records a run of the payer, or of the session key.
     async fn call(&self, key: &SecretKey, sequence: u64, bill: u64, function: usize) {
-        use talea_ledger::Document as _;
         let (run, input) = self.run(sequence, bill, function);
+        self.record(key, run, input).await;
+    }
+
+    async fn record(&self, key: &SecretKey, run: Run, input: Input) {
+        use talea_ledger::Document as _;
         let output = Output { body_len: 0, ..Output::empty() };
         let finished = Finished {
             run_payload: run.encode().into(),
@@ -405,4 +411,25 @@ async fn what_cover_takes_can_be_redeemed() {
     bench.give(4_000, 1).unwrap();
     bench.collector.round().await.unwrap();
     assert_eq!(bench.channel().redeemed, Tal(4_000));
+}
+
+/// A payer chooses what it calls: it must not keep a host from what others owe.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_no_redeem_can_list_does_not_hold_up_the_others() {
+    let mut bench = bench();
+    let stuck = bench.channel;
+    for sequence in 1..=65 {
+        let (mut run, input) = bench.run(sequence, 20, 0);
+        let rate = Ppm::new(u32::try_from(sequence).unwrap()).unwrap();
+        run.payment.as_mut().unwrap().royalty_ppm = rate;
+        bench.record(&payer(), run, input).await;
+    }
+    assert_eq!(bench.give(1_300, 65).unwrap(), Tal(1_300));
+    bench.channel = ChannelId::opened_by(&bench.book.act(&payer(), opening()));
+    bench.call(&payer(), 1, 1_000, 0).await;
+    assert_eq!(bench.give(1_000, 1).unwrap(), Tal(1_000));
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(1_000));
+    assert!(bench.collector.told.contains(&stuck));
+    assert_eq!(bench.book.head().channel(&stuck).unwrap().redeemed, Tal(0));
 }
