@@ -22,7 +22,7 @@ pub(crate) fn run() -> Result<Vec<&'static str>> {
     println!("   the verifier in Python, over the golden documents");
     shell::run(shell::at_root("python3").arg("tests/clients/python/vectors.py"))?;
     println!("   the browser's client and the dApp's page, in Chromium");
-    let talea = shell::build_binary("talea-runtime", "talea")?;
+    let talea = shell::tested_binary("talea")?;
     let mut browser = shell::at_root("python3");
     let status = browser.arg("tests/clients/browser/run.py").arg("--talea").arg(talea).status()?;
     match status.code() {

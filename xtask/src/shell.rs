@@ -56,6 +56,19 @@ pub(crate) fn is_there(command: &mut Command) -> bool {
 pub(crate) fn build_binary(package: &str, binary: &str) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--package", package, "--bin", binary]);
+    executable(command, binary)
+}
+
+/// The binary that the end-to-end tests use, as they have built it: a package that is built alone gets other
+/// features of its dependencies, and all of them would be compiled once more.
+pub(crate) fn tested_binary(binary: &str) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--test", "e2e", "--no-run"]);
+    executable(command, binary)
+}
+
+/// Runs a build and finds where it put a binary.
+fn executable(mut command: Command, binary: &str) -> Result<PathBuf> {
     command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot run {}", shown(&command)))?;
     let mut found = None;
