@@ -149,21 +149,25 @@ impl Guest {
         let Some((program, arguments)) = self.build.split_first() else { return Ok(()) };
         let committed =
             std::fs::read(wasm).with_context(|| format!("cannot read {}", wasm.display()))?;
+        let mode = std::fs::metadata(wasm)?.permissions();
         let mut command = Command::new(program);
         command.args(arguments).current_dir(examples.join(&self.folder));
         let built = shell::run(&mut command);
         let same = std::fs::read(wasm).is_ok_and(|bytes| bytes == committed);
-        if built.is_ok() && same {
-            return Ok(());
+        if !same {
+            std::fs::write(wasm, committed)
+                .with_context(|| format!("cannot put {} back", wasm.display()))?;
         }
-        std::fs::write(wasm, committed)
-            .with_context(|| format!("cannot put {} back", wasm.display()))?;
+        // A linker makes its output executable, which would show as a change of a committed file.
+        std::fs::set_permissions(wasm, mode)
+            .with_context(|| format!("cannot set the mode of {}", wasm.display()))?;
         match built {
             // A compiler without its libraries (clang without wasi-libc) is as good as none.
             Err(fault) => {
                 println!("   {}: {fault}; the committed bytes are used", self.name);
                 Ok(())
             }
+            Ok(()) if same => Ok(()),
             Ok(()) => {
                 bail!("{} builds to other bytes than are committed; they were put back", self.name)
             }
