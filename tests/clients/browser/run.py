@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +37,7 @@ class Bench:
     def __init__(self, talea, scratch):
         self.talea, self.scratch = talea, Path(scratch)
         self.processes, self.reports = [], queue.Queue()
-        self.url = None
+        self.url = self.network = None
 
     def start(self, *words, **options):
         # A group of its own, so that what it starts ends with it.
@@ -62,6 +63,8 @@ class Bench:
                 stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
             self.url = node.stdout.readline().strip().split(" ")[-1]
+            with urllib.request.urlopen(self.url + "/.well-known/talea/info", timeout=60) as info:
+                self.network = bytes.fromhex(json.load(info)["network"])
             wasm = ROOT / "examples" / "wordcount-c" / "wordcount-c.wasm"
             self.command("deploy", str(wasm), "--name", "demo/wordcount-c")
         return self.url
@@ -76,7 +79,7 @@ class Bench:
     def judge(self, data):
         """What the other two clients say of a file that the page made."""
         try:
-            verify.check_bundle(data)
+            verify.check_bundle(data, self.network)
         except (verify.Refused, verify.Contradicted) as fault:
             return f"the Python verifier says: {fault}"
         path = self.scratch / "page.talea"

@@ -9,8 +9,6 @@ import hashlib
 import ed25519
 from documents import DOC, MEDIA_TYPES, RAW, decode, link_of
 
-NETWORK_LOCAL = hashlib.sha256(b"talea development network v1").digest()
-
 
 class Contradicted(Exception):
     """Well-formed papers that do not hold."""
@@ -135,9 +133,11 @@ def ordered(carried, receipt, network):
     return run
 
 
-def check_bundle(data, network=NETWORK_LOCAL):
-    """The receipt of a bundle that holds. Raises `Refused` or `Contradicted` with the reason otherwise."""
+def check_bundle(data, network=None):
+    """The receipt of a bundle that holds, of this network or of the one it names throughout. Raises `Refused` or
+    `Contradicted` with the reason otherwise."""
     bundle = decode("bundle", data)
+    network = decode("receipt", bundle["receipt"])["net"] if network is None else network
     receipt = proven(bundle["receipt"], bundle["proof"], network)
     run = ordered(bundle["run"], receipt, network)
     cap = run["pay"]["cap"] if "pay" in run else 0

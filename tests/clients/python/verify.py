@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import ledger
-from checks import NETWORK_LOCAL, Contradicted, check_bundle
+from checks import Contradicted, check_bundle
 from documents import DOC, Refused, decode, link_of
 
 OUTCOMES = ("ok", "exit", "trap", "out_of_fuel", "limit")
@@ -22,6 +22,7 @@ def call(data, network):
     receipt = check_bundle(data, network)
     kind, code = receipt["outcome"]
     print(f"receipt   {link_of(DOC, decode('bundle', data)['receipt'])}")
+    print(f"network   {receipt['net'].hex()}")
     print(f"function  {receipt['fn']}")
     print(f"outcome   {OUTCOMES[kind]}{f'({code})' if code else ''}")
     print(f"fuel      {receipt['fuel']}")
@@ -40,7 +41,7 @@ def of_ledger(data, params):
 def main():
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("file", type=Path)
-    reader.add_argument("--network", type=bytes.fromhex, default=NETWORK_LOCAL, help="a call's network, in hex")
+    reader.add_argument("--network", type=bytes.fromhex, help="the network that a call must be of, in hex")
     reader.add_argument("--params", type=Path, help="the bytes of the network's parameters")
     wishes = reader.parse_args()
     data = wishes.file.read_bytes()
