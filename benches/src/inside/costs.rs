@@ -58,7 +58,8 @@ pub(super) fn figures(site: &Site) -> anyhow::Result<Vec<Figure>> {
                 .with_aim("at most 10", price / mean <= HOSTILE_MAX),
         );
     }
-    for kib in [16, 128, 1024, 4096, 16_384, 49_152] {
+    // Powers of two, so that the ring meets every line.
+    for kib in [16, 128, 1024, 4096, 16_384, 32_768] {
         let wasm = binary(&chase(kib))?;
         let name = format!("loads, each from where the last one said, {kib} KiB");
         figures.push(figure(name, price(site, &wasm, Bytes::new())?, mean));
@@ -319,7 +320,11 @@ fn memory() -> Vec<(&'static str, String)> {
             few("(memory.init $d (i32.const 1024) (i32.const 0) (i32.const 16))"),
         ),
         ("growth by nothing", few("(drop (memory.grow (i32.const 0)))")),
-        ("growth that is refused", few("(drop (memory.grow (i32.const 65535)))")),
+        (
+            "growth that is refused",
+            // Charged as asked, so that a few turns are many units of fuel.
+            repeated("", 50, "(drop (memory.grow (i32.const 2000)))"),
+        ),
         ("sizes of the memory", few("(local.set $b (memory.size))")),
         ("growth, every page touched", pages(touch)),
         ("an initial memory of 1,000 pages, every page touched", initial.to_owned()),
@@ -347,7 +352,7 @@ fn host() -> Vec<(&'static str, String)> {
 
 /// Follows a ring through memory: every step's address is what the last step loaded.
 fn chase(kib: u32) -> String {
-    // A step of 67 lines (odd, so that it meets every line of the power of two) beats the prefetcher.
+    // A generator of full period over the lines (Hull and Dobell, 1962), which no prefetcher follows.
     let lines = kib * 16;
     let pages = kib / 64 + 2;
     let bytes = kib * 1024;
@@ -370,7 +375,7 @@ fn chase(kib: u32) -> String {
       (br_if $again (local.get $i)))
     (i32.store (i32.const 0) (local.get $p))
     (i32.const 0)))"#,
-        increment = 64 * 1_013_904_223_u64 % u64::from(bytes.next_power_of_two()),
-        mask = bytes.next_power_of_two() - 1,
+        increment = 64 * 1_013_904_223_u64 % u64::from(bytes),
+        mask = bytes - 1,
     )
 }
