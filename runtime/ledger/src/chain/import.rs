@@ -69,8 +69,13 @@ impl Chain {
         }
     }
 
-    /// Remembers who made a block in a slot. A second one is evidence.
+    /// Remembers who made a block in a slot. A second one is evidence. Slots long final are not looked at any more:
+    /// an author could fill the memory with them.
     pub(super) fn note_slot(&mut self, head: &SignedHeader) -> Option<Equivocation> {
+        let finalised = self.tree.finalised().slot;
+        if head.header().slot.0.saturating_add(super::RECENT_MAX) < finalised.0 {
+            return None;
+        }
         let seen = self.slots.entry(head.header().slot).or_default();
         if seen.len() >= 2 || seen.iter().any(|(id, _)| *id == head.id()) {
             return None;
