@@ -312,8 +312,8 @@ fn covered(wall: Duration) -> Fuel {
     Fuel(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX) / WORST_NANOS_PER_FUEL)
 }
 
-/// The dearest sequences that a hostile author can find take up to ten times the mean, which is near a
-/// nanosecond per unit.
+/// Above what computing, host calls and touched pages were seen to take (9, benches/RESULTS.md), but below loads
+/// that miss every cache (32): a run of those may meet the wall-clock limit before its fuel ends.
 const WORST_NANOS_PER_FUEL: u64 = 10;
 
 fn retention(config: &Config) -> Retention {

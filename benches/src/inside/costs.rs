@@ -344,7 +344,7 @@ fn host() -> Vec<(&'static str, String)> {
         ("output, a byte each", calls(5_000, "(drop (call $write (i32.const 64) (i32.const 1)))")),
         ("output, 64 KiB each", calls(10, "(drop (call $write (i32.const 64) (i32.const 65536)))")),
         (
-            "an error of a file that is not there",
+            "asking a length of a field that is not there",
             repeated("", 5_000, "(drop (call $input_len (i32.const -1)))"),
         ),
     ]
