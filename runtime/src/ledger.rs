@@ -11,9 +11,15 @@
 //! Nothing is answered or shown before it is on the disk. After a failed write nothing is accepted until the node
 //! has been started again.
 //!
+//! With peers, what they say comes in through a [`Wire`] and what is said to them goes out through a [`Line`], as opaque
+//! messages of the chain and keys of nodes.
+//!
 //! # Absent
-//! The rules, and peers: other nodes' blocks and votes come with the network.
+//! The rules, and connections: whoever has them implements [`Line`].
 
+mod company;
+mod librarian;
+mod line;
 mod mailbox;
 mod open;
 mod reader;
@@ -23,14 +29,17 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod view;
+mod wire;
 
+pub use line::{Judge, Line, News, Nobody, Verdict};
 pub use mailbox::{Mailbox, Refusal, SubmitError};
 pub use open::{
     DATABASE, FOLDER, Ledger, LedgerError, LedgerOptions, Rebuilt, development, rebuild,
 };
-pub use reader::{LedgerReadError, Reader, Status, StoredBlock};
+pub use reader::{LedgerReadError, Reader, Status, StoredBlock, Told};
 pub use record::RecordError;
 pub use view::View;
+pub use wire::Wire;
 
 use talea_ledger::{Digest, SecretKey};
 

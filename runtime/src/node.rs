@@ -172,6 +172,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         network: network.clone(),
         notary: notary.clone(),
         clock: clock.clone(),
+        line: Arc::new(ledger::Nobody),
     };
     let ledger = tokio::task::spawn_blocking(move || Ledger::open(ledger)).await??;
     if ledger.cut() > 0 {

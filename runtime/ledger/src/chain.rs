@@ -247,6 +247,10 @@ impl Chain {
             }
             Event::Left(peer) => self.peers.leave(peer),
             Event::Message { from, message } => self.hear(now, from, message, &mut actions),
+            Event::Transaction { from, transaction } => {
+                self.peers.join(from);
+                self.take_transaction(*transaction, &mut actions);
+            }
             Event::Tick => {}
         }
         self.go_on(now, &mut actions);

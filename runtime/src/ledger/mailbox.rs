@@ -41,6 +41,8 @@ pub struct Refusal(String);
 pub(super) enum Event {
     /// An envelope somebody hands in.
     Submit(Vec<u8>, Answer),
+    /// Peers have said something: look.
+    Bell,
     /// End when everything is written.
     Close,
 }

@@ -8,12 +8,15 @@ use std::thread::JoinHandle;
 use talea_ledger::chain;
 use talea_ledger::{ApplyError, BlockId, DecodeError, Digest, Height, Network, NetworkParams};
 use thiserror::Error;
+use tokio::sync::mpsc;
 
+use super::line::Line;
 use super::mailbox::{Event, Mailbox};
 use super::reader::{Archive, LedgerReadError, Reader};
 use super::record::RecordError;
 use super::replica::Replica;
-use super::task::{self, Task};
+use super::task::{self, Parts, Task};
+use super::wire::{Bell, SAID_MAX, Said, Wire};
 use crate::clock::Clock;
 use crate::notary::Notary;
 use crate::store::disk::Disk;
@@ -39,6 +42,8 @@ pub struct LedgerOptions {
     pub notary: Notary,
     /// Tells in which slot we are.
     pub clock: Arc<dyn Clock>,
+    /// What is said to peers goes there: [`Nobody`](super::Nobody) for a node without any.
+    pub line: Arc<dyn Line>,
 }
 
 /// Why the ledger cannot be used.
@@ -118,6 +123,9 @@ pub enum LedgerError {
 pub struct Ledger {
     mailbox: Mailbox,
     reader: Reader,
+    said: mpsc::Sender<Said>,
+    bell: Bell,
+    line: Arc<dyn Line>,
     thread: JoinHandle<Result<(), LedgerError>>,
     cut: u64,
 }
@@ -152,14 +160,23 @@ struct Opened {
 impl Ledger {
     /// Opens log and database, checks what they hold, and starts the thread.
     pub fn open(options: LedgerOptions) -> Result<Self, LedgerError> {
-        let LedgerOptions { disk, segment_len, network, notary, clock } = options;
+        let LedgerOptions { disk, segment_len, network, notary, clock, line } = options;
         let Opened { log, replica, archive, .. } =
             restore(&disk, segment_len, &network, notary.public())?;
         let cut = log.cut();
-        let (task, mailbox, reader) = Task::begin(log, replica, archive, network, notary, clock)?;
+        let (said, heard) = mpsc::channel(SAID_MAX);
+        let spoken = Arc::clone(&line);
+        let parts = Parts { log, replica, archive, network, notary, clock, line, said: heard };
+        let (task, mailbox, reader, bell) = Task::begin(parts)?;
         let thread = std::thread::Builder::new().name("talea-ledger".into());
         let thread = thread.spawn(|| task::run(task))?;
-        Ok(Self { mailbox, reader, thread, cut })
+        Ok(Self { mailbox, reader, said, bell, line: spoken, thread, cut })
+    }
+
+    /// Where one task hands in what peers say. The thread ends by itself only when this is dropped too.
+    pub fn wire(&self) -> Wire {
+        let network = self.reader.view().network.id();
+        Wire::new(self.said.clone(), self.bell.clone(), network, Arc::clone(&self.line))
     }
 
     /// Where transactions are handed in.

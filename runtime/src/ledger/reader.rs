@@ -6,7 +6,7 @@
 //! error that names their place.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use talea_ledger::block::body_root;
@@ -113,9 +113,35 @@ pub(super) struct Recent {
     pub(super) nonces: BTreeSet<(PublicKey, Nonce, TransactionId)>,
 }
 
+/// Slots that a node which was in step may fall behind its peers before it is not any more.
+const BEHIND_SLOTS: u64 = 16;
+
+/// Where a peer stands, as it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// The height of its best block.
+    pub height: Height,
+    /// That block's slot.
+    pub slot: Slot,
+    /// The height of the last block it holds for final.
+    pub finalised: Height,
+}
+
+impl Told {
+    /// Whether a view is as far, but for some slots; or has the same final blocks, where there are any.
+    fn is_level(&self, view: &View, slack: u64) -> bool {
+        let is_final = view.finalised_height() >= self.finalised && self.finalised > Height::ZERO;
+        view.slot().0.saturating_add(slack) >= self.slot.0 || is_final
+    }
+}
+
 /// What the ledger's thread makes and readers see.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// Where the connected peers stand.
+    pub(super) told: RwLock<HashMap<PublicKey, Told>>,
+    /// Whether this node was in step when it was asked last.
+    pub(super) in_step: AtomicBool,
     pub(super) view: RwLock<Arc<View>>,
     pub(super) recent: RwLock<Recent>,
     /// Transactions refused or rejected since the start.
@@ -220,6 +246,57 @@ impl Reader {
     /// Why a block at this height, or one above it, is final: the encoded commit.
     pub fn commit_from(&self, height: Height) -> Result<Option<Vec<u8>>, LedgerReadError> {
         Ok(self.archive.database.commit_from(height)?)
+    }
+
+    /// The commit of the highest block up to one height, if that is above another; else of the lowest above that.
+    pub(super) fn commit_between(
+        &self,
+        above: Height,
+        upto: Height,
+    ) -> Result<Option<Vec<u8>>, LedgerReadError> {
+        let best = self.archive.database.commit_upto(upto)?;
+        if let Some((_, commit)) = best.filter(|(height, _)| *height > above) {
+            return Ok(Some(commit));
+        }
+        self.commit_from(Height(above.0.saturating_add(1)))
+    }
+
+    /// The height of a block of the head's line.
+    pub(super) fn height_on_line(&self, id: &BlockId) -> Result<Option<Height>, LedgerReadError> {
+        let Some(stored) = self.archive.database.block(id)? else { return Ok(None) };
+        let height = stored.height;
+        let recent = self.recent().line.get(&height).copied();
+        let on_line = match recent {
+            Some(on_line) => Some(on_line),
+            None => self.archive.database.line(height)?,
+        };
+        Ok((on_line == Some(*id)).then_some(height))
+    }
+
+    /// Where peers said last that they stand.
+    pub fn told(&self) -> Vec<(PublicKey, Told)> {
+        let told = self.shared.told.read().unwrap_or_else(PoisonError::into_inner);
+        told.iter().map(|(key, told)| (*key, *told)).collect()
+    }
+
+    /// Whether this node's chain is as far as that of at least half of the peers that have said where they stand, give
+    /// or take a slot. Without such peers nobody can tell, and the answer is no.
+    ///
+    /// A node that was in step stays so until it is [`BEHIND_SLOTS`] behind: under load the others are often a little
+    /// ahead, and a node that is only that is as good as any.
+    pub fn is_in_step(&self) -> bool {
+        let view = self.view();
+        // Relaxed: two readers at once may both decide, from the same facts.
+        let was = self.shared.in_step.load(Ordering::Relaxed);
+        let told = self.shared.told.read().unwrap_or_else(PoisonError::into_inner);
+        if told.is_empty() {
+            return was;
+        }
+        let slack = if was { BEHIND_SLOTS } else { 1 };
+        let level = told.values().filter(|told| told.is_level(&view, slack)).count();
+        let is = 2 * level >= told.len();
+        self.shared.in_step.store(is, Ordering::Relaxed);
+        is
     }
 
     /// The header of a state's block; none for the network's beginning.

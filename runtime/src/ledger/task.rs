@@ -1,35 +1,73 @@
 //! The ledger's thread: takes what waits, lets the chain decide, writes, and only then answers.
 //!
-//! One turn handles everything that waits: its records are one commit of the log, one sync, and one transaction
-//! of the database; then the new view is shown and callers are answered. With nothing pending and a head that is
-//! final the thread sleeps until somebody comes.
+//! One turn handles everything that waits here and a bounded part of what peers have said: its records are one commit
+//! of the log, one sync, and one transaction of the database; then the new view is shown, callers are answered and
+//! peers are spoken to. Without peers, with nothing pending and a head that is final, the thread sleeps until
+//! somebody comes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use talea_ledger::chain::message::Message;
 use talea_ledger::chain::{Action, Chain, Event as ChainEvent, Record, Submission};
 use talea_ledger::pool::Bounds;
-use talea_ledger::{BlockId, Height, Network, TransactionId, VerifiedTransaction};
-use tokio::sync::watch;
+use talea_ledger::{
+    BlockId, Height, Network, PublicKey, Sealed, TransactionId, VerifiedTransaction,
+};
+use tokio::sync::{mpsc, watch};
 
+use super::company::{About, Company, is_offence};
+use super::librarian::Librarian;
+use super::line::{Judge, Line, News, Verdict};
 use super::mailbox::{Answer, Event, Mailbox, QUEUE_MAX, Refusal, SubmitError};
 use super::open::LedgerError;
-use super::reader::{Archive, Reader, Recent, Shared};
+use super::reader::{Archive, Reader, Recent, Shared, Told};
 use super::record;
 use super::replica::Replica;
 use super::view::View;
+use super::wire::{Bell, Said};
 use crate::clock::Clock;
 use crate::notary::Notary;
 use crate::store::ledger::LedgerLog;
 
 /// Events of one turn: as many as the queue holds.
 const TURN_MAX: usize = QUEUE_MAX;
+/// What peers have said and one turn takes: a range of blocks with its votes.
+const TURN_SAID_MAX: usize = 128;
+/// Nanoseconds after which a turn takes nothing more of it: a transaction that is handed in here waits that long at most, and
+/// some hundred small blocks still share a sync.
+const TURN_SAID_TIME_MAX: u64 = 20_000_000;
+/// Longest block that is published whole. A longer one is announced by its header, and who wants it asks for it.
+const NEWS_LEN_MAX: usize = 64 * 1024;
+
+/// News of blocks that wait for a verdict: what arrives within some slots.
+const JUDGES_MAX: usize = 64;
+
+/// What the thread is made of.
+pub(super) struct Parts {
+    pub(super) log: LedgerLog,
+    pub(super) replica: Replica,
+    pub(super) archive: Archive,
+    pub(super) network: Arc<Network>,
+    pub(super) notary: Notary,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) line: Arc<dyn Line>,
+    /// What peers have said.
+    pub(super) said: mpsc::Receiver<Said>,
+}
 
 pub(super) struct Task {
     events: Receiver<Event>,
+    said: mpsc::Receiver<Said>,
+    bell: Arc<AtomicBool>,
+    line: Arc<dyn Line>,
+    company: Company,
+    librarian: Librarian,
+    /// News of blocks that wait for their parent or body.
+    judges: HashMap<BlockId, Judge>,
     chain: Chain,
     log: LedgerLog,
     replica: Replica,
@@ -42,6 +80,19 @@ pub(super) struct Task {
     changes: watch::Sender<u64>,
     /// Dropped with the thread, which is how callers learn of its end.
     _alive: watch::Sender<()>,
+}
+
+/// What one turn makes the node do.
+#[derive(Debug, Default)]
+struct Turn {
+    actions: Vec<Action>,
+    verdicts: Vec<(Judge, Verdict)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    End,
 }
 
 /// Runs until it is told to close or nobody can reach it any more.
@@ -58,30 +109,38 @@ pub(super) fn run(mut task: Task) -> Result<(), LedgerError> {
 
 impl Task {
     /// The chain where the records end, and the doors to it. What a restart itself makes the chain do is done.
-    pub(super) fn begin(
-        log: LedgerLog,
-        replica: Replica,
-        archive: Archive,
-        network: Arc<Network>,
-        notary: Notary,
-        clock: Arc<dyn Clock>,
-    ) -> Result<(Self, Mailbox, Reader), LedgerError> {
+    pub(super) fn begin(parts: Parts) -> Result<(Self, Mailbox, Reader, Bell), LedgerError> {
+        let Parts { log, replica, archive, network, notary, clock, line, said } = parts;
         let recovered = replica.recovered()?;
         let signer = Box::new(notary);
         let (chain, actions) = Chain::open(network, signer, Bounds::NODE, recovered, clock.now())?;
         let view = RwLock::new(Arc::new(view_of(&chain)));
         let recent = RwLock::new(line_of(&chain));
-        let shared = Arc::new(Shared { view, recent, rejected: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            told: RwLock::default(),
+            in_step: AtomicBool::new(false),
+            view,
+            recent,
+            rejected: AtomicU64::new(0),
+        });
         let (events, queue) = sync_channel(QUEUE_MAX);
         let (alive, ended) = watch::channel(());
         let (changes, changed) = watch::channel(0);
         let tick = Duration::from_nanos(chain.tick_len().0);
+        let reader = Reader { archive, shared: Arc::clone(&shared), changes: changed };
+        let bell = Bell { events: events.clone(), has_rung: Arc::default() };
         let mut task = Self {
             events: queue,
+            said,
+            bell: Arc::clone(&bell.has_rung),
+            company: Company::default(),
+            judges: HashMap::new(),
+            librarian: Librarian::start(reader.clone(), Arc::clone(&line))?,
+            line,
             chain,
             log,
             replica,
-            shared: Arc::clone(&shared),
+            shared,
             clock,
             tick,
             waiting: HashMap::new(),
@@ -90,45 +149,138 @@ impl Task {
             _alive: alive,
         };
         task.carry_out(actions)?;
-        let reader = Reader { archive, shared, changes: changed };
-        Ok((task, Mailbox { events, alive: ended }, reader))
+        Ok((task, Mailbox { events, alive: ended }, reader, bell))
     }
 
     fn serve(&mut self) -> Result<(), LedgerError> {
         loop {
-            let first = if self.is_idle() {
+            let first = if !self.said.is_empty() {
+                self.events.try_recv().map_err(|error| match error {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                })
+            } else if self.is_idle() {
                 self.events.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
                 self.events.recv_timeout(self.tick)
             };
-            let mut actions = Vec::new();
+            let mut turn = Turn::default();
             match first {
                 Ok(event) => {
                     let more: Vec<Event> = self.events.try_iter().take(TURN_MAX).collect();
-                    for event in std::iter::once(event).chain(more) {
-                        let Event::Submit(envelope, answer) = event else {
-                            // What came before is written; what comes after is not taken.
-                            return self.carry_out(actions);
-                        };
-                        let submission = Submission(self.next);
-                        self.next += 1;
-                        self.waiting.insert(submission, answer);
-                        let event = ChainEvent::Submit { submission, envelope };
-                        actions.extend(self.chain.handle(self.clock.now(), event));
+                    let all = std::iter::once(event).chain(more);
+                    if self.take_events(all, &mut turn) == Flow::End {
+                        // What came before is written; what comes after is not taken.
+                        return self.carry_out(turn.actions);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    actions = self.chain.handle(self.clock.now(), ChainEvent::Tick);
+                    turn.actions = self.chain.handle(self.clock.now(), ChainEvent::Tick);
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            self.carry_out(actions)?;
+            self.take_said(&mut turn);
+            self.carry_out(turn.actions)?;
+            turn.verdicts.into_iter().for_each(|(judge, verdict)| judge.say(verdict));
+        }
+    }
+
+    fn take_events(&mut self, events: impl Iterator<Item = Event>, turn: &mut Turn) -> Flow {
+        for event in events {
+            match event {
+                Event::Submit(envelope, answer) => {
+                    let submission = Submission(self.next);
+                    self.next += 1;
+                    self.waiting.insert(submission, answer);
+                    let event = ChainEvent::Submit { submission, envelope };
+                    turn.actions.extend(self.chain.handle(self.clock.now(), event));
+                }
+                Event::Bell => {}
+                Event::Close => return Flow::End,
+            }
+        }
+        Flow::GoOn
+    }
+
+    /// Takes what peers have said, as much as one turn has time for.
+    fn take_said(&mut self, turn: &mut Turn) {
+        // Before the look: what comes after it rings again.
+        self.bell.store(false, Ordering::SeqCst);
+        let until = self.clock.now().0.saturating_add(TURN_SAID_TIME_MAX);
+        for _ in 0..TURN_SAID_MAX {
+            let Ok(said) = self.said.try_recv() else { return };
+            self.hear(said, turn);
+            if self.clock.now().0 >= until {
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, said: Said, turn: &mut Turn) {
+        let (event, about, judge) = match said {
+            Said::Joined(key) => {
+                let Some(peer) = self.company.join(key) else { return };
+                (ChainEvent::Joined(peer), About::Other, None)
+            }
+            Said::Left(key) => {
+                let Some(peer) = self.company.leave(&key) else { return };
+                self.told(key, None);
+                (ChainEvent::Left(peer), About::Other, None)
+            }
+            // Of one who has left nothing is heard any more; a judge that is dropped ignores it.
+            Said::Message { from, message, judge, room: _room } => {
+                let Some(peer) = self.company.number(&from) else { return };
+                if let Message::Status(status) = &*message {
+                    let (height, slot, finalised) = (status.height, status.slot, status.finalised);
+                    self.told(from, Some(Told { height, slot, finalised }));
+                }
+                let about = About::of(&message);
+                (ChainEvent::Message { from: peer, message: *message }, about, judge)
+            }
+            Said::Transaction { from, transaction, judge, room: _room } => {
+                let Some(peer) = self.company.number(&from) else { return };
+                let about = About::Transaction(transaction.id());
+                (ChainEvent::Transaction { from: peer, transaction }, about, judge)
+            }
+        };
+        let actions = self.chain.handle(self.clock.now(), event);
+        if let Some(judge) = judge {
+            match (about.verdict(&self.chain, &actions), about) {
+                (Some(verdict), _) => turn.verdicts.push((judge, verdict)),
+                (None, About::Block(id)) => self.await_block(id, judge),
+                // A judge that is dropped ignores it.
+                (None, _) => {}
+            }
+        }
+        for action in &actions {
+            if let Action::Persist(Record::Block(block)) = action
+                && let Some(judge) = self.judges.remove(&block.id())
+            {
+                turn.verdicts.push((judge, Verdict::Accept));
+            }
+        }
+        turn.actions.extend(actions);
+    }
+
+    fn await_block(&mut self, id: BlockId, judge: Judge) {
+        if self.judges.len() >= JUDGES_MAX {
+            // What has waited so long nobody needs to hear from here.
+            self.judges.clear();
+        }
+        self.judges.insert(id, judge);
+    }
+
+    fn told(&self, key: PublicKey, told: Option<Told>) {
+        let mut all = self.shared.told.write().unwrap_or_else(PoisonError::into_inner);
+        match told {
+            Some(told) => drop(all.insert(key, told)),
+            None => drop(all.remove(&key)),
         }
     }
 
     /// Whether time alone changes nothing.
     fn is_idle(&self) -> bool {
-        self.chain.pool().is_empty() && self.chain.lag() == 0
+        self.company.is_empty() && self.chain.pool().is_empty() && self.chain.lag() == 0
     }
 
     /// Writes first, then shows, then answers.
@@ -160,17 +312,51 @@ impl Task {
                     height = %commit.height,
                     "a commit contradicts what is final: a third of the authorities have cheated"
                 ),
-                // A node without peers: nobody to send to, and nobody who sent.
-                Action::Send { .. }
-                | Action::Broadcast(_)
-                | Action::Serve { .. }
-                | Action::Refused { .. }
-                | Action::HeadMoved { .. }
-                | Action::Finalised(_)
-                | Action::Persist(_) => {}
+                Action::Send { to, message } => {
+                    if let Some(member) = self.company.member(to) {
+                        self.line.send(&member.key, message.encode());
+                    }
+                }
+                Action::Broadcast(message) => self.broadcast(message),
+                Action::Serve { to, request } => {
+                    if let Some(member) = self.company.member(to) {
+                        self.librarian.ask(member, request);
+                    }
+                }
+                Action::Refused { from, code } => {
+                    if let Some(member) = self.company.member(from).filter(|_| is_offence(code)) {
+                        self.line.blame(&member.key, code);
+                    }
+                }
+                Action::HeadMoved { .. } | Action::Finalised(_) | Action::Persist(_) => {}
             }
         }
         Ok(())
+    }
+
+    fn broadcast(&self, message: Message) {
+        if self.company.is_empty() {
+            return;
+        }
+        match message {
+            Message::Transaction(_) => self.line.publish(News::Transaction, message.encode()),
+            Message::Vote(_) => self.line.publish(News::Vote, message.encode()),
+            Message::Commit(_) => self.line.publish(News::Block, message.encode()),
+            Message::Announce(header) => self.publish_block(header),
+            message => {
+                let bytes = message.encode();
+                self.company.keys().for_each(|key| self.line.send(key, bytes.clone()));
+            }
+        }
+    }
+
+    /// A short block is published whole: who hears of it has it, and can check all of it before it passes it on.
+    fn publish_block(&self, header: Sealed) {
+        let block = self.chain.block(&BlockId::of(header.payload()));
+        let whole = block.map(|block| Message::Block(block.to_block()).encode());
+        let news = whole.filter(|bytes| bytes.len() <= NEWS_LEN_MAX);
+        let news = news.unwrap_or_else(|| Message::Announce(header).encode());
+        self.line.publish(News::Block, news);
     }
 
     fn count_refusals(&self, actions: &[Action]) {
@@ -227,8 +413,16 @@ impl Task {
         for (_, answer) in self.waiting.drain() {
             let _ = answer.send(Err(SubmitError::Latched(Arc::clone(why))));
         }
-        while let Ok(Event::Submit(_, answer)) = self.events.recv() {
-            let _ = answer.send(Err(SubmitError::Latched(Arc::clone(why))));
+        // Peers are not heard any more.
+        self.said.close();
+        while let Ok(event) = self.events.recv() {
+            match event {
+                Event::Submit(_, answer) => {
+                    let _ = answer.send(Err(SubmitError::Latched(Arc::clone(why))));
+                }
+                Event::Bell => {}
+                Event::Close => return,
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The whole ledger of a node on a simulated disk: transactions through the mailbox, power cuts, rebuilds.
 
+mod peers;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,6 +56,7 @@ fn open_with(disk: &SimulatedDisk, clock: Arc<dyn Clock>) -> Result<Ledger, Ledg
         notary: Notary::new(host(), network.id()),
         network,
         clock,
+        line: Arc::new(Nobody),
     })
 }
 
@@ -360,6 +363,7 @@ fn a_wrong_state_stops_the_open_and_a_rebuild_mends_it() {
         network: Arc::clone(&network),
         notary: Notary::new(host(), network.id()),
         clock: Arc::new(Slots(AtomicU64::new(START))),
+        line: Arc::new(Nobody),
     };
     let fault = Ledger::open(options()).unwrap_err();
     assert!(matches!(fault, LedgerError::Root { .. }), "{fault}");

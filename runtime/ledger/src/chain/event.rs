@@ -39,6 +39,13 @@ pub enum Event {
         /// What.
         message: Message,
     },
+    /// A peer sent a transaction, and whoever took it has checked its signatures.
+    Transaction {
+        /// Who.
+        from: Peer,
+        /// It.
+        transaction: Box<VerifiedTransaction>,
+    },
     /// Time has passed. To be sent every [`super::Chain::tick_len`].
     Tick,
 }

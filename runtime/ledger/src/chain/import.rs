@@ -117,7 +117,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Takes a whole block from a peer.
+    /// Takes a whole block from a peer. Of one that was asked for the header is here already; one that comes of itself
+    /// is news like any header.
     pub(super) fn take_block(
         &mut self,
         now: UnixNanos,
@@ -125,7 +126,7 @@ impl Chain {
         block: Block,
         actions: &mut Vec<Action>,
     ) -> HeaderOutcome {
-        let outcome = self.take_header(now, from, &block.head, true, actions);
+        let outcome = self.take_header(now, from, &block.head, false, actions);
         let id = BlockId::of(block.head.payload());
         let Some(wanted) = self.peers.wanted(&id).filter(|wanted| wanted.body.is_none()) else {
             return outcome;

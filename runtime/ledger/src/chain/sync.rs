@@ -245,9 +245,19 @@ impl Chain {
             return;
         }
         match VerifiedTransaction::verify(&sealed, &self.network.id()) {
-            // What the pool does not take is no fault of the peer: its view differs.
-            Ok(transaction) => drop(self.accept(transaction, actions)),
+            Ok(transaction) => self.take_transaction(transaction, actions),
             Err(error) => actions.push(Action::Refused { from, code: error.code() }),
+        }
+    }
+
+    /// What the pool does not take is no fault of the peer: its view differs.
+    pub(super) fn take_transaction(
+        &mut self,
+        transaction: VerifiedTransaction,
+        actions: &mut Vec<Action>,
+    ) {
+        if !self.is_transaction_known(&transaction.id()) {
+            drop(self.accept(transaction, actions));
         }
     }
 

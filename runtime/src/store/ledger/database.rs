@@ -356,6 +356,15 @@ impl LedgerDatabase {
         Ok(first.map(|(_, bytes)| bytes.value().to_vec()))
     }
 
+    /// The commit of the highest block up to a height.
+    pub fn commit_upto(&self, height: Height) -> Result<Option<(Height, Vec<u8>)>, LookupError> {
+        let read = self.read()?;
+        let table = read.open_table(COMMITS).map_err(database)?;
+        let mut range = table.range(..=height.0).map_err(database)?;
+        let last = range.next_back().transpose().map_err(database)?;
+        Ok(last.map(|(height, bytes)| (Height(height.value()), bytes.value().to_vec())))
+    }
+
     /// How many pairs of contradicting signatures are kept.
     pub fn evidence_count(&self) -> Result<u64, LookupError> {
         let read = self.read()?;
