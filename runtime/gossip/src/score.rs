@@ -35,7 +35,9 @@ const HISTORY: usize = 12;
 /// Heartbeats of messages whose names are told to peers outside of the mesh.
 const HISTORY_TOLD: usize = 4;
 
-/// What surrounds a message on the wire: topic, lengths, and control beside it.
+/// What surrounds a message on the wire: the topic's name and three heads.
+const MESSAGE_ROOM: usize = 128;
+/// What may lie beside it in one transfer: subscriptions and control.
 const RPC_ROOM: usize = 64 * 1024;
 
 /// Score below which a peer is told no names of messages and believed none: two invalid messages.
@@ -77,7 +79,10 @@ pub(crate) fn config(network: &NetworkId, topics: &Topics) -> Result<Config, Con
         .publish_queue_duration(Duration::from_secs(5))
         .forward_queue_duration(Duration::from_secs(3));
     for topic in Topic::ALL {
-        builder.max_transmit_size_for_topic(topic.len_max(), topics.hash(topic).clone());
+        builder.max_transmit_size_for_topic(
+            topic.len_max() + MESSAGE_ROOM,
+            topics.hash(topic).clone(),
+        );
     }
     builder.build()
 }

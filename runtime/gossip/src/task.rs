@@ -50,6 +50,8 @@ pub(crate) struct Task {
     topics: Topics,
     peers: Peers,
     joining: Vec<Joining>,
+    /// When more peers are looked for, if there are few.
+    more_at: Option<Instant>,
     orders: mpsc::Receiver<Order>,
     waiting: Arc<Waiting>,
     deliveries: Deliveries,
@@ -113,6 +115,7 @@ pub fn start(options: Options) -> Result<(Gossip, Inbox), StartError> {
         topics,
         peers: Peers::default(),
         joining,
+        more_at: None,
         orders: queue,
         waiting,
         deliveries,
@@ -225,13 +228,14 @@ impl Task {
     /// What is done again and again.
     fn tick(&mut self, now: Instant) {
         for peer in self.peers.overdue(now) {
-            self.overdue(peer, now);
+            self.overdue(peer);
         }
         for peer in self.peers.pardoned(now) {
             self.swarm.behaviour_mut().banned.unblock_peer(peer);
         }
         self.cut_off_the_worst(now);
         self.dial_again(now);
+        self.dial_more(now);
         self.publish_again(now);
         self.announce();
         self.end_searches(now);

@@ -8,12 +8,17 @@ use std::fmt;
 use libp2p::gossipsub::{IdentTopic, MessageId, TopicHash};
 use sha2::{Digest as _, Sha256};
 use talea_ledger::NetworkId;
-use talea_ledger::codec::Field;
-use talea_ledger::finality::Commit;
+use talea_ledger::codec::Document;
+use talea_ledger::finality::{COMMIT_VOTES_MAX, Vote};
 use talea_ledger::sign::{ENVELOPE_LEN_MAX, PAYLOAD_LEN_MAX, TRANSACTION_LEN_MAX};
 
 /// Room for what a message wraps around a document: a tag and two heads.
 const WRAPPING: usize = 64;
+
+/// Longest commit: its votes, and its own fields.
+const COMMIT_LEN_MAX: usize =
+    COMMIT_VOTES_MAX * (<Vote as Document>::LEN_MAX + ENVELOPE_LEN_MAX) + 256;
+const _: () = assert!(COMMIT_LEN_MAX >= PAYLOAD_LEN_MAX + ENVELOPE_LEN_MAX);
 
 /// Longest message of any topic.
 pub const GOSSIP_LEN_MAX: usize = {
@@ -57,12 +62,8 @@ impl Topic {
     pub const fn len_max(self) -> usize {
         match self {
             Self::Transaction => TRANSACTION_LEN_MAX + ENVELOPE_LEN_MAX + WRAPPING,
-            // A commit carries the votes of all authorities; a header is shorter.
-            Self::Block => {
-                let (commit, header) =
-                    (<Commit as Field>::LEN_MAX, PAYLOAD_LEN_MAX + ENVELOPE_LEN_MAX);
-                (if commit > header { commit } else { header }) + WRAPPING
-            }
+            // Why a block is final: the votes of all authorities, each in its envelope. A header is shorter.
+            Self::Block => COMMIT_LEN_MAX + WRAPPING,
             Self::Vote | Self::Batch | Self::Offer => PAYLOAD_LEN_MAX + ENVELOPE_LEN_MAX + WRAPPING,
         }
     }

@@ -80,7 +80,7 @@ impl Task {
         let Some(gone) = self.peers.disconnect(&peer, connection) else { return };
         self.early.remove(&peer);
         self.forget_fetches(peer);
-        if gone.is_joined() {
+        if gone.was_told {
             tracing::info!(peer = %gone.key, "left");
             self.deliver_surely(Incoming::Left(gone.key));
         }

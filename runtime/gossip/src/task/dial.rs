@@ -1,7 +1,7 @@
 //! Nodes to begin with, and relays: dialled again for as long as they are not there.
 //!
 //! Invariant: between two dials of one address lies a wait that doubles up to a minute, and is five minutes for a node
-//! that refused this one or was refused by it.
+//! of another network.
 
 use std::time::Duration;
 
@@ -15,13 +15,18 @@ use tokio::time::Instant;
 use super::Task;
 use crate::address;
 use crate::options::StartError;
-use crate::peers::Standing;
+use crate::peers::Peer;
 
 /// The first wait, and the longest.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// The wait after a refusal: people change a configuration, not machines.
+/// The wait for a node of another network: a person has to change something first.
 const WAIT_REFUSED: Duration = Duration::from_secs(300);
+
+/// Peers that a node wants at least: two meshes' worth, so that a liar or two in each leave enough.
+const WANTED: usize = 8;
+/// Between two looks for more of them.
+const WANTED_WAIT: Duration = Duration::from_secs(10);
 
 /// Nodes of the local network that are dialled at once when they are seen.
 const NEARBY_MAX: usize = 32;
@@ -76,10 +81,8 @@ impl Task {
     pub(super) fn dial_again(&mut self, now: Instant) {
         for joining in &mut self.joining {
             let entry = joining.peer.and_then(|peer| self.peers.get(&peer));
-            match entry.map(|entry| &entry.standing) {
-                Some(Standing::Joined(_)) => joining.wait = WAIT_FIRST,
-                Some(Standing::Refused(_)) => joining.next = Some(now + WAIT_REFUSED),
-                _ => {}
+            if entry.is_some_and(Peer::is_joined) {
+                joining.wait = WAIT_FIRST;
             }
             let is_there = match joining.is_relay {
                 true => joining.listener.is_some(),
@@ -112,12 +115,49 @@ impl Task {
         }
     }
 
+    /// Dials nodes of the table while there are fewer peers than wanted, and lets the table look for others.
+    pub(super) fn dial_more(&mut self, now: Instant) {
+        let joined = self.peers.joined();
+        if joined >= WANTED || self.more_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.more_at = Some(now + WANTED_WAIT);
+        let peers = &self.peers;
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let known: Vec<PeerId> = kad
+            .kbuckets()
+            .flat_map(|bucket| bucket.iter().map(|e| *e.node.key.preimage()).collect::<Vec<_>>())
+            .filter(|peer| peers.get(peer).is_none())
+            .take(WANTED - joined)
+            .collect();
+        if joined > 0 && known.is_empty() {
+            // An error says that the table is empty: nobody can be asked.
+            let _ = kad.bootstrap();
+        }
+        for peer in known {
+            let options =
+                DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).build();
+            if let Err(error) = self.swarm.dial(options) {
+                tracing::debug!(%error, %peer, "not dialled");
+            }
+        }
+    }
+
     /// A connection stands: who was dialled there is known now.
     pub(super) fn dialled(&mut self, peer: PeerId, connection: ConnectionId) {
         for joining in &mut self.joining {
             if joining.dialling == Some(connection) {
                 joining.dialling = None;
                 joining.peer = Some(peer);
+            }
+        }
+    }
+
+    /// A peer is of another network: it is not dialled again soon.
+    pub(super) fn not_again_soon(&mut self, peer: PeerId, now: Instant) {
+        for joining in &mut self.joining {
+            if joining.peer == Some(peer) {
+                joining.next = Some(now + WAIT_REFUSED);
             }
         }
     }

@@ -17,8 +17,9 @@ use crate::inbox::Incoming;
 use crate::key;
 use crate::topics::{GossipId, Topic};
 
-/// Messages that wait for their peer's hello: it is on the way while they come.
+/// Messages that wait for their peer's hello, and their bytes: it is on the way while they come.
 const EARLY_MAX: usize = 32;
+const EARLY_BYTES_MAX: usize = 256 * 1024;
 
 /// Own messages that wait until somebody listens, and for how long: a network that is just being started.
 const UNSENT_MAX: usize = 256;
@@ -117,7 +118,8 @@ impl Task {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         if !entry.is_joined() {
             let early = self.early.entry(peer).or_default();
-            if early.len() < EARLY_MAX {
+            let bytes: usize = early.iter().map(|(_, message)| message.data.len()).sum();
+            if early.len() < EARLY_MAX && bytes + len <= EARLY_BYTES_MAX {
                 early.push((id, message));
             }
             return;

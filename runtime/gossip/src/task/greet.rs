@@ -14,7 +14,8 @@ use crate::hello::{Answer, Hello, Question};
 use crate::inbox::Incoming;
 use crate::peers::Standing;
 
-/// How long a refused peer may take to read why.
+/// How long a refused peer may take to read why and to leave by itself. Closing at once would lose the answer: it and
+/// the end of the connection arrive together, and the end is seen first.
 const REFUSED_TIME: Duration = Duration::from_secs(3);
 
 type HelloEvent = Event<Vec<u8>, Vec<u8>>;
@@ -34,14 +35,8 @@ impl Task {
                     self.refuse(peer, format!("it did not answer hello: {error}"));
                 }
             }
-            // A refused peer has read why.
-            Event::ResponseSent { peer, .. } => {
-                let standing = self.peers.get(&peer).map(|peer| &peer.standing);
-                if matches!(standing, Some(Standing::Refused(_))) {
-                    self.disconnect(peer);
-                }
-            }
-            Event::InboundFailure { .. } => self.tally.malformed.one(),
+            // A question that does not come whole is none; the peer's time runs out.
+            Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
         }
     }
 
@@ -64,7 +59,7 @@ impl Task {
             Err(error) => {
                 self.tally.malformed.one();
                 self.hold_against(peer, "a malformed hello");
-                self.refuse(peer, format!("its hello is malformed {error}"));
+                self.refuse(peer, format!("its hello is malformed: {error}"));
                 return;
             }
         };
@@ -75,6 +70,7 @@ impl Task {
             Some(Ok(theirs)) => self.join(peer, theirs),
             Some(Err(reason)) => {
                 self.tally.refused.one();
+                self.not_again_soon(peer, now);
                 self.peers.refuse(&peer, reason, now);
                 if let Some(entry) = self.peers.get_mut(&peer) {
                     entry.standing = Standing::Refused(now + REFUSED_TIME);
@@ -88,16 +84,20 @@ impl Task {
         match Answer::decode(answer) {
             Ok(Answer::Welcome(theirs)) => match self.hello.objection(&theirs) {
                 None => self.join(peer, theirs),
-                Some(reason) => self.refuse(peer, reason),
+                Some(reason) => {
+                    self.not_again_soon(peer, Instant::now());
+                    self.refuse(peer, reason);
+                }
             },
             Ok(Answer::Refused { reason, .. }) => {
+                self.not_again_soon(peer, Instant::now());
                 self.refuse(peer, format!("it refused this node: {reason}"));
             }
             Ok(Answer::Params(_)) => self.refuse(peer, "its answer is not to hello".to_owned()),
             Err(error) => {
                 self.tally.malformed.one();
                 self.hold_against(peer, "a malformed answer to hello");
-                self.refuse(peer, format!("its answer to hello is malformed {error}"));
+                self.refuse(peer, format!("its answer to hello is malformed: {error}"));
             }
         }
     }
@@ -105,9 +105,8 @@ impl Task {
     /// A peer is of this network.
     fn join(&mut self, peer: PeerId, theirs: Hello) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        let was_joined = entry.is_joined();
         entry.standing = Standing::Joined(theirs);
-        if was_joined {
+        if std::mem::replace(&mut entry.was_told, true) {
             return;
         }
         let key = entry.key;
@@ -121,7 +120,7 @@ impl Task {
     }
 
     /// A peer's time is over: it did not say hello, or it was refused and had its time to read why.
-    pub(super) fn overdue(&mut self, peer: PeerId, now: Instant) {
+    pub(super) fn overdue(&mut self, peer: PeerId) {
         match self.peers.get(&peer).map(|peer| &peer.standing) {
             Some(Standing::Awaited(_)) => {
                 self.refuse(peer, "it did not say hello in time".to_owned());
@@ -129,6 +128,5 @@ impl Task {
             Some(Standing::Refused(_)) => self.disconnect(peer),
             Some(Standing::Joined(_)) | None => {}
         }
-        let _ = now;
     }
 }

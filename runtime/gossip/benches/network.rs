@@ -1,0 +1,303 @@
+//! What talking costs: gossip per transaction in bytes and processor time, how soon and over how many hops twenty
+//! nodes hear one, chain messages and pieces per second between two.
+//!
+//! Prints its tables. All nodes run in this process over loopback. Bytes are counted by a forwarder between two nodes,
+//! so they are what a line carries above TCP: ciphers, streams and gossip's own talk with them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement that cannot build its case should stop there"
+)]
+#![allow(clippy::print_stdout, reason = "the table is the result")]
+#![allow(clippy::disallowed_methods, reason = "measuring is reading the clock")]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use talea_gossip::{
+    Gossip, Inbox, Incoming, Multiaddr, Options, PIECE_LEN_MAX, Piece, Topic, Verdict, Wanted,
+    fetch_checked, start,
+};
+use talea_ledger::{Digest, NetworkId, PublicKey, SecretKey};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use zeroize::Zeroizing;
+
+/// A signed transfer in its message.
+const TRANSACTION_LEN: usize = 330;
+
+struct Node {
+    key: PublicKey,
+    gossip: Gossip,
+    inbox: Inbox,
+    address: Multiaddr,
+}
+
+async fn node(seed: u8, join: &[Multiaddr]) -> Node {
+    let secret = Zeroizing::new([seed; 32]);
+    let key = SecretKey::from_bytes(&secret).public();
+    let mut options = Options::new(secret, NetworkId::DEVELOPMENT, Vec::new());
+    options.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    options.join = join.to_vec();
+    let (gossip, inbox) = start(options).unwrap();
+    let mut addresses = gossip.watch_addresses();
+    let address = addresses.wait_for(|all| !all.is_empty()).await.unwrap()[0].clone();
+    Node { key, gossip, inbox, address }
+}
+
+async fn joined(node: &Node, count: usize) {
+    let mut views = node.gossip.watch_peers();
+    views.wait_for(|all| all.iter().filter(|v| v.joined).count() >= count).await.unwrap();
+}
+
+/// Forwards one connection, and counts the bytes of both directions.
+async fn forwarder(to: &Multiaddr) -> (Multiaddr, Arc<AtomicU64>) {
+    let port: u16 = to.to_string().split('/').nth(4).unwrap().parse().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (near_read, near_write) = near.into_split();
+            let (far_read, far_write) = far.into_split();
+            for (mut from, mut to) in [(near_read, far_write), (far_read, near_write)] {
+                let counted = counted.clone();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 1 << 16];
+                    while let Ok(len @ 1..) = from.read(&mut buffer).await {
+                        counted.fetch_add(len as u64, Ordering::Relaxed);
+                        if to.write_all(&buffer[..len]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    (format!("/ip4/127.0.0.1/tcp/{here}").parse().unwrap(), count)
+}
+
+/// Processor time of this process, in hundredths of a second as the system counts it.
+fn processor() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after = text.rsplit(')').next().unwrap();
+    let ticks: u64 =
+        after.split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn transaction(number: u32) -> Vec<u8> {
+    let mut bytes = Digest::of(&number.to_le_bytes()).as_bytes().repeat(TRANSACTION_LEN / 32 + 1);
+    bytes.truncate(TRANSACTION_LEN);
+    bytes
+}
+
+/// Takes and accepts gossip until this many messages came.
+async fn hear(node: &mut Node, count: u32) {
+    let mut heard = 0;
+    while heard < count {
+        if let Some(Incoming::Gossiped { id, from, .. }) = node.inbox.recv().await {
+            node.gossip.verdict(id, from, Verdict::Accept);
+            heard += 1;
+        }
+    }
+}
+
+async fn cost_of_a_transaction() {
+    const COUNT: u32 = 20_000;
+    let mut a = node(1, &[]).await;
+    let (through, bytes) = forwarder(&a.address).await;
+    let b = node(2, &[through]).await;
+    joined(&b, 1).await;
+    joined(&a, 1).await;
+    // The meshes have formed when a first message has come.
+    b.gossip.publish(Topic::Transaction, b"first".to_vec()).unwrap();
+    hear(&mut a, 1).await;
+    let (bytes_before, cpu_before, begun) =
+        (bytes.load(Ordering::Relaxed), processor(), Instant::now());
+    let gossip = b.gossip.clone();
+    let publishing = tokio::spawn(async move {
+        for i in 0..COUNT {
+            while gossip.publish(Topic::Transaction, transaction(i)).is_err() {
+                tokio::task::yield_now().await;
+            }
+            // As many as the inbox of one peer holds, then a breath: the flood is not what is measured.
+            if i % 128 == 0 {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        }
+    });
+    hear(&mut a, COUNT).await;
+    publishing.await.unwrap();
+    let wall = begun.elapsed();
+    let cpu = processor() - cpu_before;
+    let sent = bytes.load(Ordering::Relaxed) - bytes_before;
+    println!(
+        "gossip of a transaction of {TRANSACTION_LEN} bytes, one hop: {:.0} bytes on the line, {:.1} us of processor (both ends), {COUNT} in {:.1} s",
+        sent as f64 / f64::from(COUNT),
+        cpu.as_secs_f64() * 1e6 / f64::from(COUNT),
+        wall.as_secs_f64(),
+    );
+}
+
+async fn chain_messages() {
+    let a = node(1, &[]).await;
+    let mut b = node(2, std::slice::from_ref(&a.address)).await;
+    joined(&a, 1).await;
+    joined(&b, 1).await;
+    for (len, count) in [(300_usize, 50_000_u64), (1 << 20, 256)] {
+        let (gossip, to) = (a.gossip.clone(), b.key);
+        let (cpu, begun) = (processor(), Instant::now());
+        let sending = tokio::spawn(async move {
+            for i in 0..count {
+                // What the peer's queue does not take is lost, so keep within it.
+                while i > gossip.counters().dropped + received(&gossip) + 200 {
+                    tokio::task::yield_now().await;
+                }
+                while gossip.send(to, vec![1; len]).is_err() {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        let mut came = 0;
+        while came < count {
+            if let Some(Incoming::Sent { .. }) = b.inbox.recv().await {
+                came += 1;
+                ACKNOWLEDGED.store(came, Ordering::Relaxed);
+            }
+        }
+        sending.await.unwrap();
+        ACKNOWLEDGED.store(0, Ordering::Relaxed);
+        let (wall, cpu) = (begun.elapsed(), processor() - cpu);
+        println!(
+            "chain messages of {len} bytes: {:.0} a second, {:.1} MiB/s, {:.1} us of processor each",
+            count as f64 / wall.as_secs_f64(),
+            (count as f64 * len as f64) / wall.as_secs_f64() / (1 << 20) as f64,
+            cpu.as_secs_f64() * 1e6 / count as f64,
+        );
+    }
+}
+
+/// What the receiver in this process has taken.
+static ACKNOWLEDGED: AtomicU64 = AtomicU64::new(0);
+
+fn received(_: &Gossip) -> u64 {
+    ACKNOWLEDGED.load(Ordering::Relaxed)
+}
+
+async fn pieces() {
+    let mut a = node(1, &[]).await;
+    let b = node(2, std::slice::from_ref(&a.address)).await;
+    joined(&a, 1).await;
+    joined(&b, 1).await;
+    let bytes: Arc<Vec<u8>> = Arc::new((0..16_u32 << 20).map(|i| (i % 251) as u8).collect());
+    let wanted = Wanted::Document(Digest::of(&bytes));
+    let (from, served) = (a.key, bytes.clone());
+    let serving = tokio::spawn(async move {
+        while let Some(incoming) = a.inbox.recv().await {
+            if let Incoming::Asked { offset, len, reply, .. } = incoming {
+                let from = offset as usize;
+                let to = served.len().min(from + len as usize);
+                let _ = reply.send(Ok(Piece {
+                    total: served.len() as u64,
+                    bytes: served[from..to].to_vec(),
+                }));
+            }
+        }
+    });
+    let begun = Instant::now();
+    let mut held = Vec::new();
+    fetch_checked(&b.gossip, from, wanted, 1 << 30, &mut held).await.unwrap();
+    println!(
+        "fetch of 16 MiB in pieces of {} KiB, hash checked: {:.1} MiB/s",
+        PIECE_LEN_MAX / 1024,
+        16.0 / begun.elapsed().as_secs_f64()
+    );
+    serving.abort();
+}
+
+/// What each node heard: message, who passed it on, when.
+type Heard = (u32, PublicKey, Instant);
+
+async fn latency(nodes_count: u8, messages: u32) {
+    let mut nodes = vec![node(1, &[]).await];
+    for seed in 2..=nodes_count {
+        let next = node(seed, std::slice::from_ref(&nodes[0].address)).await;
+        nodes.push(next);
+    }
+    for node in &nodes {
+        joined(node, usize::from(nodes_count) - 1).await;
+    }
+    let handles: Vec<(PublicKey, Gossip)> =
+        nodes.iter().map(|n| (n.key, n.gossip.clone())).collect();
+    let share = messages / u32::from(nodes_count);
+    let hearing: Vec<_> = nodes
+        .into_iter()
+        .map(|mut node| {
+            tokio::spawn(async move {
+                let mut heard: Vec<Heard> = Vec::new();
+                while heard.len() < (messages - share) as usize {
+                    if let Some(Incoming::Gossiped { id, from, bytes, .. }) =
+                        node.inbox.recv().await
+                    {
+                        node.gossip.verdict(id, from, Verdict::Accept);
+                        let number = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+                        heard.push((number, from, Instant::now()));
+                    }
+                }
+                (node.key, heard)
+            })
+        })
+        .collect();
+    let mut said = HashMap::new();
+    for number in 0..messages {
+        let (key, gossip) = &handles[number as usize % handles.len()];
+        let mut bytes = transaction(number);
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        said.insert(number, (*key, Instant::now()));
+        gossip.publish(Topic::Transaction, bytes).unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (mut waits, mut parents) = (Vec::new(), HashMap::new());
+    for hearing in hearing {
+        let (key, heard) = hearing.await.unwrap();
+        for (number, from, at) in heard {
+            waits.push(at - said[&number].1);
+            parents.insert((number, key), from);
+        }
+    }
+    let mut hops = [0_u64; 8];
+    for (number, key) in parents.keys() {
+        let (mut at, mut count) = (*key, 0);
+        while at != said[number].0 && count < 7 {
+            at = parents[&(*number, at)];
+            count += 1;
+        }
+        hops[count] += 1;
+    }
+    waits.sort();
+    let at = |part: f64| waits[((waits.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    println!(
+        "{nodes_count} nodes, {messages} transactions: heard after p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms; hops 1: {}, 2: {}, 3: {}, more: {}",
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        hops[1],
+        hops[2],
+        hops[3],
+        hops[4..].iter().sum::<u64>(),
+    );
+}
+
+fn main() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime().block_on(cost_of_a_transaction());
+    runtime().block_on(chain_messages());
+    runtime().block_on(pieces());
+    runtime().block_on(latency(20, 400));
+}

@@ -1,0 +1,83 @@
+//! Floods: what one peer sends too much of is lost to that peer, counted, and nobody else waits for it.
+//!
+//! Everything is compared by counts of messages, never by time.
+
+use talea_gossip::{Incoming, Limits, Rate, Topic, Verdict};
+
+use crate::node::{counted, key, limited, node};
+
+#[tokio::test]
+async fn a_flood_of_chain_messages_leaves_the_inbox_to_the_others() {
+    let mut a = node(1, &[]).await;
+    let mut loud = node(2, &[&a]).await;
+    let mut quiet = node(3, &[&a]).await;
+    a.sees_joined(2).await;
+    loud.joined(a.key).await;
+    quiet.joined(a.key).await;
+    // Nobody reads a's inbox. The flood goes on until the sender's own queue is full.
+    while loud.gossip.counters().dropped == 0 {
+        let _ = loud.gossip.send(a.key, vec![0; 1000]);
+        tokio::task::yield_now().await;
+    }
+    for i in 0..50_u8 {
+        quiet.gossip.send(a.key, vec![i]).unwrap();
+    }
+    // All of the quiet one's are in the inbox, with as much of the flood as one peer may have there.
+    counted(&a, |counters| counters.received.messages >= 256 + 50).await;
+    let (mut of_loud, mut of_quiet) = (0, 0);
+    while of_quiet < 50 {
+        match a.next().await {
+            Incoming::Sent { from, .. } if from == key(2) => of_loud += 1,
+            Incoming::Sent { bytes, .. } => {
+                assert_eq!(bytes, [of_quiet]);
+                of_quiet += 1;
+            }
+            _ => {}
+        }
+    }
+    // What came while these were taken out may have come after the first of them.
+    assert!((1..=256 + 50).contains(&of_loud), "{of_loud} of the flood came first");
+}
+
+#[tokio::test]
+async fn a_flood_of_gossip_is_left_aside_and_ends_in_a_ban() {
+    let slow = Rate { messages: 20, bytes: 1 << 20, burst: 2 };
+    let mut a = limited(1, &[], Limits { gossip: slow, ..Limits::default() }).await;
+    let mut loud = node(2, &[&a]).await;
+    let mut quiet = node(3, &[&a]).await;
+    a.sees_joined(2).await;
+    loud.joined(a.key).await;
+    quiet.joined(a.key).await;
+    // The quiet one would pass the flood on: as an honest node it judges what it hears.
+    let mut published = 0_u32;
+    let (mut of_loud, mut of_quiet, mut is_banned) = (0_u32, 0_u32, false);
+    while !is_banned {
+        for _ in 0..64 {
+            let _ = loud.gossip.publish(Topic::Offer, published.to_le_bytes().to_vec());
+            published += 1;
+        }
+        quiet.gossip.send(a.key, b"still here".to_vec()).unwrap();
+        let mut is_heard = false;
+        while !is_heard && !is_banned {
+            match a.next().await {
+                Incoming::Gossiped { id, from, .. } => {
+                    a.gossip.verdict(id, from, Verdict::Ignore);
+                    of_loud += 1;
+                }
+                Incoming::Sent { .. } => {
+                    of_quiet += 1;
+                    is_heard = true;
+                }
+                Incoming::Left(who) => is_banned = who == key(2),
+                _ => {}
+            }
+        }
+        // The flood fills the inbox of the quiet one as well; it does not judge, so it passes nothing on.
+        while quiet.inbox.try_recv().is_some() {}
+    }
+    let counters = a.gossip.counters();
+    assert!(of_quiet > 0);
+    assert_eq!(counters.banned, 1);
+    assert!(counters.topic(Topic::Offer).overrun >= 5 * 256, "{counters:?}");
+    assert!(of_loud < published / 2, "{of_loud} of {published} were listened to");
+}
