@@ -22,6 +22,7 @@ mod librarian;
 mod line;
 mod mailbox;
 mod open;
+mod prune;
 mod reader;
 mod record;
 mod replica;

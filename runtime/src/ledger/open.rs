@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::line::Line;
 use super::mailbox::{Event, Mailbox};
+use super::prune;
 use super::reader::{Archive, LedgerReadError, Reader};
 use super::record::RecordError;
 use super::replica::Replica;
@@ -164,10 +165,17 @@ impl Ledger {
         let Opened { log, replica, archive, .. } =
             restore(&disk, segment_len, &network, notary.public())?;
         let cut = log.cut();
+        let (log_options, me) = (log_options(segment_len, &network), notary.public());
+        let stored = archive.clone();
         let (said, heard) = mpsc::channel(SAID_MAX);
         let spoken = Arc::clone(&line);
         let parts = Parts { log, replica, archive, network, notary, clock, line, said: heard };
         let (task, mailbox, reader, bell) = Task::begin(parts)?;
+        let pruned = prune::prune(&disk, &log_options, &stored, me)?;
+        if pruned.segments > 0 {
+            let prune::Pruned { segments, before, after } = pruned;
+            tracing::info!(segments, before, after, "the ledger's log was pruned");
+        }
         let thread = std::thread::Builder::new().name("talea-ledger".into());
         let thread = thread.spawn(|| task::run(task))?;
         Ok(Self { mailbox, reader, said, bell, line: spoken, thread, cut })
@@ -176,7 +184,8 @@ impl Ledger {
     /// Where one task hands in what peers say. The thread ends by itself only when this is dropped too.
     pub fn wire(&self) -> Wire {
         let network = self.reader.view().network.id();
-        Wire::new(self.said.clone(), self.bell.clone(), network, Arc::clone(&self.line))
+        let reader = Some(self.reader.clone());
+        Wire::new(self.said.clone(), self.bell.clone(), network, Arc::clone(&self.line), reader)
     }
 
     /// Where transactions are handed in.
@@ -254,6 +263,8 @@ fn restore(
     let (database, is_new) = LedgerDatabase::open(disk, FOLDER, DATABASE)?;
     let log = LedgerLogReader::new(Arc::clone(disk), FOLDER);
     let archive = Archive { database: Arc::new(database), log };
+    let options = log_options(segment_len, network);
+    prune::mend(disk, &options, &archive)?;
     let mut replica = Replica::load(Arc::clone(network), me, archive.clone(), is_new)?;
     let checkpoint = archive.database.checkpoint()?.unwrap_or_default();
     let seen = (checkpoint != Checkpoint::default()).then_some((
@@ -261,18 +272,17 @@ fn restore(
         checkpoint.segment,
         checkpoint.end,
     ));
-    let options = LogOptions {
-        folder: FOLDER.into(),
-        segment_len,
-        identity: network.id().to_bytes(),
-        salt: draw_salt,
-    };
     let mut commits = 0;
     let log = LedgerLog::open(Arc::clone(disk), options, seen, |commit| {
         commits += 1;
         replica.replay(&commit)
     })?;
     Ok(Opened { log, replica, archive, commits })
+}
+
+fn log_options(segment_len: u64, network: &Network) -> LogOptions {
+    let identity = network.id().to_bytes();
+    LogOptions { folder: FOLDER.into(), segment_len, identity, salt: draw_salt }
 }
 
 /// A salt need not be secret for its own sake, only unknown to callers; without randomness the segment's number

@@ -42,6 +42,34 @@ pub enum RecordError {
     Block(#[from] BlockError),
 }
 
+/// What a record is, by its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Transaction,
+    Rejected,
+    Block,
+    Round,
+    Vote,
+    Finalised,
+    Equivocation,
+}
+
+impl Kind {
+    /// `None` for a kind that this program does not write.
+    pub(super) fn of(kind: u8) -> Option<Self> {
+        Some(match kind {
+            1 => Self::Transaction,
+            2 => Self::Rejected,
+            3 => Self::Block,
+            4 => Self::Round,
+            5 => Self::Vote,
+            6 => Self::Finalised,
+            7 => Self::Equivocation,
+            _ => return None,
+        })
+    }
+}
+
 /// Kind and bytes of a record.
 pub(super) fn encode(record: &Record) -> (u8, Vec<u8>) {
     match record {
@@ -75,21 +103,16 @@ pub(super) fn encode(record: &Record) -> (u8, Vec<u8>) {
 
 /// Reads a record and checks every signature in it.
 pub(super) fn decode(kind: u8, bytes: &[u8], network: &Network) -> Result<Record, RecordError> {
-    Ok(match kind {
-        1 => {
+    Ok(match Kind::of(kind).ok_or(RecordError::Kind(kind))? {
+        Kind::Transaction => {
             let transaction = VerifiedTransaction::decode(bytes, &network.id())?;
             Record::Transaction(Arc::new(transaction))
         }
-        2 => whole(bytes, |input| {
-            input.array_exact(3)?;
-            let id = Field::take(input)?;
-            let reason = Field::take(input)?;
-            Ok(Record::Rejected(Rejected { id, reason, at: Field::take(input)? }))
-        })?,
-        3 => Record::Block(Arc::new(verified(Block::decode(bytes)?, network)?)),
-        4 => Record::Round(decode_round(bytes)?),
-        5 => Record::Vote(Sealed::decode(bytes)?),
-        6 => whole(bytes, |input| {
+        Kind::Rejected => Record::Rejected(decode_rejected(bytes)?),
+        Kind::Block => Record::Block(Arc::new(verified(Block::decode(bytes)?, network)?)),
+        Kind::Round => Record::Round(decode_round(bytes)?),
+        Kind::Vote => Record::Vote(Sealed::decode(bytes)?),
+        Kind::Finalised => whole(bytes, |input| {
             input.array_exact(3)?;
             let commit = Commit::decode(input.bytes(<Commit as Field>::LEN_MAX)?)?;
             let mut ids = || {
@@ -98,8 +121,17 @@ pub(super) fn decode(kind: u8, bytes: &[u8], network: &Network) -> Result<Record
             };
             Ok(Record::Finalised { commit, line: ids()?, lost: ids()? })
         })?,
-        7 => Record::Equivocation(Equivocation::decode(bytes)?),
-        other => return Err(RecordError::Kind(other)),
+        Kind::Equivocation => Record::Equivocation(Equivocation::decode(bytes)?),
+    })
+}
+
+/// Reads a rejection.
+pub(super) fn decode_rejected(bytes: &[u8]) -> Result<Rejected, DecodeError> {
+    whole(bytes, |input| {
+        input.array_exact(3)?;
+        let id = Field::take(input)?;
+        let reason = Field::take(input)?;
+        Ok(Rejected { id, reason, at: Field::take(input)? })
     })
 }
 

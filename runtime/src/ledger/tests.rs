@@ -302,6 +302,123 @@ fn a_power_cut_at_any_step_loses_no_accepted_transaction() {
     }
 }
 
+/// A disk with so many blocks of one transfer each, over several segments.
+fn history(count: u64) -> SimulatedDisk {
+    let disk = SimulatedDisk::new();
+    let ledger = open(&disk);
+    run(async {
+        for nonce in 0..count {
+            ledger.mailbox().submit(transfer(nonce).1).await.unwrap();
+            settled(&ledger.reader(), &transfer(nonce).0).await;
+        }
+        ledger.close().await.unwrap();
+    });
+    disk.after_kill()
+}
+
+fn log_len(disk: &SimulatedDisk) -> usize {
+    let names = disk.list(FOLDER).unwrap();
+    let logs = names.iter().filter(|name| name.ends_with(".log"));
+    logs.map(|name| disk.bytes(&format!("{FOLDER}/{name}")).len()).sum()
+}
+
+/// Every transfer is in a finalised block that can be read and verified, and a rebuild comes to the same root.
+fn is_whole(disk: &SimulatedDisk, count: u64) {
+    let ledger = open_at(disk, START + 600_000_000_000).unwrap();
+    let reader = ledger.reader();
+    for nonce in 0..count {
+        let status = reader.transaction(&transfer(nonce).0).unwrap();
+        let Some(Status::Included { height, index, is_final: true, .. }) = status else {
+            panic!("transfer {nonce}: {status:?}")
+        };
+        let block = reader.verified(&reader.block_at(height).unwrap().unwrap()).unwrap();
+        assert_eq!(block.transactions()[index as usize].id(), transfer(nonce).0);
+    }
+    let view = reader.view();
+    assert_eq!(view.finalised.account(&friend()).balance, given(count));
+    run(async { ledger.close().await.unwrap() });
+    drop(reader);
+    let rebuilt: Arc<dyn Disk> = Arc::new(disk.after_kill());
+    let rebuilt = rebuild(&rebuilt, &network(), host().public()).unwrap();
+    assert_eq!((rebuilt.root, rebuilt.height), (view.finalised.root(), view.finalised_height()));
+}
+
+#[test]
+fn a_pruned_log_is_shorter_and_makes_the_same_ledger_again() {
+    let count = 24;
+    let disk = history(count);
+    let before = log_len(&disk);
+    assert!(before > 4 * SEGMENT as usize, "{before}");
+    // The open prunes what is full.
+    is_whole(&disk, count);
+    let after = log_len(&disk);
+    assert!(after * 2 < before + 2 * SEGMENT as usize, "{before} bytes, then {after}");
+    is_whole(&disk, count);
+    assert_eq!(log_len(&disk), after, "once");
+    // A rebuild reads the pruned log, and the ledger goes on from it.
+    let made: Arc<dyn Disk> = Arc::new(disk.clone());
+    rebuild(&made, &network(), host().public()).unwrap();
+    let ledger = open_at(&disk, START + 900_000_000_000).unwrap();
+    run(async {
+        for nonce in count..count + 6 {
+            ledger.mailbox().submit(transfer(nonce).1).await.unwrap();
+            settled(&ledger.reader(), &transfer(nonce).0).await;
+        }
+        ledger.close().await.unwrap();
+    });
+    is_whole(&disk.after_kill(), count + 6);
+}
+
+#[test]
+fn a_power_cut_while_the_log_is_pruned_loses_nothing() {
+    let count = 8;
+    let full = history(count);
+    let whole = full.after_kill();
+    drop(open_at(&whole, START + 60_000_000_000).unwrap());
+    let steps = whole.operations();
+    for cut_at in (0..steps).step_by(5) {
+        let disk = full.after_kill();
+        disk.set_faults(Faults { cut_at: Some(cut_at), ..Faults::default() });
+        if let Ok(ledger) = open_at(&disk, START + 60_000_000_000) {
+            // The cut comes while it ends.
+            let _ = run(ledger.close());
+        }
+        is_whole(&disk.after_cut(&mut Dice(cut_at)), count);
+    }
+}
+
+/// What is pending is kept, wherever it lies.
+#[test]
+fn pruning_keeps_what_still_waits() {
+    let disk = SimulatedDisk::new();
+    let ledger = open_with(&disk, Arc::new(Standing(START))).unwrap();
+    let count = 60;
+    run(async {
+        for nonce in 0..count {
+            ledger.mailbox().submit(transfer(nonce).1).await.unwrap();
+        }
+        ledger.close().await.unwrap();
+    });
+    let disk = disk.after_kill();
+    let before = log_len(&disk);
+    assert!(before > 2 * SEGMENT as usize, "{before}");
+    for _ in 0..2 {
+        let again = open_with(&disk, Arc::new(Standing(START))).unwrap();
+        let reader = again.reader();
+        for nonce in 1..count {
+            assert_eq!(reader.transaction(&transfer(nonce).0).unwrap(), Some(Status::Pending));
+        }
+        run(async { again.close().await.unwrap() });
+    }
+    let later = open_at(&disk, START + 60_000_000_000).unwrap();
+    run(async {
+        for nonce in 0..count {
+            settled(&later.reader(), &transfer(nonce).0).await;
+        }
+        later.close().await.unwrap();
+    });
+}
+
 #[test]
 fn a_flipped_bit_is_found_with_its_place() {
     let disk = SimulatedDisk::new();

@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use talea_ledger::chain::message::{MESSAGE_LEN_MAX, Message};
-use talea_ledger::{NetworkId, PublicKey, VerifiedTransaction};
+use talea_ledger::{Document as _, NetworkId, PublicKey, Sealed, Transaction, VerifiedTransaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::line::{Judge, Line, News, Verdict};
 use super::mailbox::Event;
+use super::reader::Reader;
 
 /// Messages that wait for the thread: two turns of it.
 pub(super) const SAID_MAX: usize = 256;
@@ -54,6 +55,8 @@ pub struct Wire {
     pub(super) bell: Bell,
     pub(super) network: NetworkId,
     pub(super) line: Arc<dyn Line>,
+    /// Says what senders of transactions have.
+    reader: Option<Reader>,
     room: Arc<Semaphore>,
     peers: HashSet<PublicKey>,
 }
@@ -73,9 +76,10 @@ impl Wire {
         bell: Bell,
         network: NetworkId,
         line: Arc<dyn Line>,
+        reader: Option<Reader>,
     ) -> Self {
         let room = Arc::new(Semaphore::new(SAID_BYTES_MAX));
-        Self { said, bell, network, line, room, peers: HashSet::new() }
+        Self { said, bell, network, line, reader, room, peers: HashSet::new() }
     }
 
     /// A peer of this network is connected.
@@ -109,7 +113,9 @@ impl Wire {
         let len = u32::try_from(bytes.len().min(SAID_BYTES_MAX)).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(len).await else { return };
         let (news, judge) = news.map_or((None, None), |(news, judge)| (Some(news), Some(judge)));
-        match read(bytes, news, &self.network) {
+        match read(bytes, news, &self.network, self.reader.as_ref()) {
+            // Its judge ignores it: the peer may see money that this node does not see yet.
+            Ok(Read::Unpayable) => {}
             Ok(Read::Transaction(transaction)) => {
                 self.hand_in(Said::Transaction { from, transaction, judge, room }).await;
             }
@@ -137,9 +143,16 @@ impl Wire {
 enum Read {
     Message(Box<Message>),
     Transaction(Box<VerifiedTransaction>),
+    /// A transaction whose sender cannot pay its fee at the head: its signatures are not looked at.
+    Unpayable,
 }
 
-fn read(bytes: &[u8], news: Option<News>, network: &NetworkId) -> Result<Read, &'static str> {
+fn read(
+    bytes: &[u8],
+    news: Option<News>,
+    network: &NetworkId,
+    reader: Option<&Reader>,
+) -> Result<Read, &'static str> {
     let message = Message::decode(bytes).map_err(|_| "malformed")?;
     let belongs = match (news, &message) {
         (None, _)
@@ -152,11 +165,22 @@ fn read(bytes: &[u8], news: Option<News>, network: &NetworkId) -> Result<Read, &
         return Err("wrong-topic");
     }
     match message {
+        Message::Transaction(envelope) if !can_pay(&envelope, reader) => Ok(Read::Unpayable),
         Message::Transaction(envelope) => VerifiedTransaction::decode(&envelope, network)
             .map(|transaction| Read::Transaction(Box::new(transaction)))
             .map_err(|error| error.code()),
         message => Ok(Read::Message(Box::new(message))),
     }
+}
+
+/// Whether the sender that a transaction names has its fee. What cannot be read is for the verifier, which names the
+/// fault.
+fn can_pay(envelope: &[u8], reader: Option<&Reader>) -> bool {
+    let Some(reader) = reader else { return true };
+    let Ok(sealed) = Sealed::decode(envelope) else { return true };
+    let Ok(transaction) = Transaction::decode(sealed.payload()) else { return true };
+    let view = reader.view();
+    view.head.account(&transaction.sender).balance >= view.network.fee(sealed.payload().len())
 }
 
 // === impl Bell ===
@@ -187,7 +211,7 @@ mod tests {
         let (events, rings) = sync_channel(4);
         let (said, mut heard) = mpsc::channel(SAID_MAX);
         let bell = Bell { events, has_rung: Arc::default() };
-        let mut wire = Wire::new(said, bell, NetworkId::DEVELOPMENT, Arc::new(Nobody));
+        let mut wire = Wire::new(said, bell, NetworkId::DEVELOPMENT, Arc::new(Nobody), None);
         let peer = SecretKey::from_bytes(&[1; 32]).public();
         wire.joined(peer).await;
         let message = Message::GetBlocks(List::try_from(vec![]).unwrap()).encode();

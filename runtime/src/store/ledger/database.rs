@@ -1,7 +1,7 @@
 //! The database: what is looked up, each commit of the log in one transaction.
 //!
 //! ```text
-//! meta          text                  -> bytes   "format", "checkpoint", "tip", "authored", "rounds"
+//! meta          text                  -> bytes   "format", "checkpoint", "tip", "authored", "rounds", "pruned", "pruning"
 //! state         key of a record       -> record               of the finalised state
 //! blocks        block id (32)         -> height 8, segment 8, offset 8, length 4
 //! line          height u64            -> block id (32)        finalised blocks
@@ -424,6 +424,23 @@ impl<'t> LedgerTables<'t> {
         let id = id.digest().to_bytes();
         self.blocks.insert(&id, &bytes).map_err(database)?;
         self.open.insert((at.height.0, &id), ()).map(drop).map_err(database)
+    }
+
+    /// The bytes of a block lie elsewhere now. One that is not looked up any more is passed over.
+    pub fn move_block(&mut self, id: &BlockId, place: LogPlace) -> Result<(), LookupError> {
+        let id = id.digest().to_bytes();
+        let known = self.blocks.get(&id).map_err(database)?.map(|bytes| *bytes.value());
+        let Some(mut bytes) = known else { return Ok(()) };
+        bytes[8..].copy_from_slice(&encode_place(place));
+        self.blocks.insert(&id, &bytes).map(drop).map_err(database)
+    }
+
+    /// The bytes of a pending transaction lie elsewhere now. One that is not pending is passed over.
+    pub fn move_pending(&mut self, id: &TransactionId, place: LogPlace) -> Result<(), LookupError> {
+        if self.pending.get(id.as_bytes()).map_err(database)?.is_none() {
+            return Ok(());
+        }
+        self.pending.insert(id.as_bytes(), &encode_place(place)).map(drop).map_err(database)
     }
 
     /// A block that is final.

@@ -6,8 +6,12 @@
 //! behind it, or one that the database has seen, was answered: that is damage, the open names its place and stops.
 //! After a failed write nothing is written until the log has been opened again.
 //!
+//! # Pruning
+//! A full segment can be written again with fewer records: its commits keep their numbers, its file is replaced whole.
+//! Which records may go is not decided here.
+//!
 //! # Absent
-//! Deletion: blocks are the truth, and everything else is small beside them.
+//! Deletion of segments: blocks are the truth.
 
 use std::io;
 use std::sync::Arc;
@@ -243,14 +247,10 @@ impl LedgerLog {
         bytes.reserve(len as usize);
         let mut placed = Vec::with_capacity(records.len());
         for (kind, record) in records {
-            // Each is shorter than all of them together, which fit.
-            let record_len = u32::try_from(record.len()).unwrap_or(u32::MAX);
-            bytes.push(*kind);
-            bytes.extend_from_slice(&record_len.to_le_bytes());
-            let offset = self.end + bytes.len() as u64;
-            let place = LogPlace { segment: self.head.segment, offset, len: record_len };
+            let len = push_record(&mut bytes, *kind, record);
+            let offset = self.end + bytes.len() as u64 - u64::from(len);
+            let place = LogPlace { segment: self.head.segment, offset, len };
             placed.push(LogRecord { kind: *kind, bytes: record.clone(), place });
-            bytes.extend_from_slice(record);
         }
         let crc = self.head.crc(len, self.next, &bytes[COMMIT_HEAD_LEN..]);
         let head = CommitHead { len, number: self.next, crc };
@@ -261,6 +261,55 @@ impl LedgerLog {
         let number = self.next;
         self.next += 1;
         Ok(LogCommit { number, segment: self.head.segment, end: self.end, records: placed })
+    }
+
+    /// Gives every commit of a full segment to `visit`, in order.
+    pub fn visit<E: From<OpenLogError>>(
+        disk: &dyn Disk,
+        options: &LogOptions,
+        segment: u64,
+        mut visit: impl FnMut(LogCommit) -> Result<(), E>,
+    ) -> Result<(), E> {
+        full(disk, options, segment, &mut visit).map(drop)
+    }
+
+    /// The bytes of a full segment with those of its records that `keeps` wants, and its length as it is.
+    pub fn shortened<E: From<OpenLogError>>(
+        disk: &dyn Disk,
+        options: &LogOptions,
+        segment: u64,
+        mut keeps: impl FnMut(&LogRecord) -> Result<bool, E>,
+    ) -> Result<(Vec<u8>, u64), E> {
+        let mut commits = Vec::new();
+        let scan = full(disk, options, segment, &mut |commit: LogCommit| -> Result<(), E> {
+            let mut kept = Vec::new();
+            for record in &commit.records {
+                if keeps(record)? {
+                    push_record(&mut kept, record.kind, &record.bytes);
+                }
+            }
+            commits.push((commit.number, kept));
+            Ok(())
+        })?;
+        let mut bytes = scan.head.encode();
+        for (number, records) in commits {
+            // No longer than the records that were there.
+            let len = u32::try_from(records.len()).unwrap_or(u32::MAX);
+            let crc = scan.head.crc(len, number, &records);
+            bytes.extend_from_slice(&CommitHead { len, number, crc }.encode());
+            bytes.extend_from_slice(&records);
+        }
+        Ok((bytes, scan.len))
+    }
+
+    /// Puts other bytes in the place of a full segment. There is the old file or the new one, whatever happens.
+    pub fn replace(
+        disk: &dyn Disk,
+        options: &LogOptions,
+        segment: u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        replace(disk, &options.folder, &base_name(segment), bytes)
     }
 
     /// Bytes of a torn commit that were cut at open.
@@ -306,6 +355,34 @@ impl LedgerLogReader {
     pub fn file_of(&self, place: LogPlace) -> String {
         name(&self.folder, place.segment)
     }
+}
+
+/// Appends a record, and gives its length. Each is shorter than the records of one commit together, which fit.
+fn push_record(bytes: &mut Vec<u8>, kind: u8, record: &[u8]) -> u32 {
+    let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    bytes.push(kind);
+    bytes.extend_from_slice(&len.to_le_bytes());
+    bytes.extend_from_slice(record);
+    len
+}
+
+/// Reads a segment that another follows.
+fn full<E: From<OpenLogError>>(
+    disk: &dyn Disk,
+    options: &LogOptions,
+    segment: u64,
+    visit: &mut impl FnMut(LogCommit) -> Result<(), E>,
+) -> Result<Scan, E> {
+    let file_name = name(&options.folder, segment);
+    let damaged = |reason| LogDamage { file: file_name.clone(), offset: 0, reason };
+    let file = disk.open(&file_name).map_err(OpenLogError::Io)?;
+    let file = file.ok_or_else(|| OpenLogError::from(damaged("the file is missing")))?;
+    let mut head = vec![0; COMMITS_AT as usize];
+    file.read_exact_at(&mut head, 0).map_err(OpenLogError::Io)?;
+    let head = SegmentHead::decode(&head);
+    let head = head.ok_or_else(|| OpenLogError::from(damaged("the head of the segment")))?;
+    let start = Start { segment, offset: COMMITS_AT, next: head.first };
+    scan(&*file, &file_name, options, start, false, visit)
 }
 
 /// What was found in a segment.
