@@ -11,6 +11,8 @@
 
 #[path = "e2e/flow.rs"]
 mod flow;
+#[path = "e2e/fraud.rs"]
+mod fraud;
 #[path = "e2e/hostile.rs"]
 mod hostile;
 #[path = "e2e/http.rs"]
@@ -19,6 +21,8 @@ mod http;
 mod kill;
 #[path = "e2e/ledger.rs"]
 mod ledger;
+#[path = "e2e/money.rs"]
+mod money;
 #[path = "e2e/node.rs"]
 mod node;
 #[path = "e2e/paid.rs"]

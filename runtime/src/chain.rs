@@ -28,6 +28,7 @@ mod task;
 mod tests;
 
 pub use channels::Channel;
+pub use keeper::Unpaid;
 pub use mailbox::{Finished, Mailbox, RecordError, Recorded};
 pub use open::{Chain, ChainError, ChainOptions};
 pub use reader::{KeptReceipt, Lookup, ReceiptReader};

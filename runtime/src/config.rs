@@ -185,6 +185,8 @@ pub struct Retention {
     pub age: Duration,
     /// Paid receipts younger than this stay, whatever room they take.
     pub paid: Duration,
+    /// Bills that nobody has paid yet stay up to this age, whatever room they take.
+    pub unpaid: Duration,
     /// Bytes of receipts above which the oldest go.
     pub len_max: u64,
 }
@@ -346,6 +348,7 @@ impl Config {
             retention: Retention {
                 age: given.read("retention.age", value::duration)?,
                 paid: given.read("retention.paid", value::duration)?,
+                unpaid: given.read("retention.unpaid", value::duration)?,
                 len_max: given.read("retention.size", value::size)?,
             },
             log: Log {

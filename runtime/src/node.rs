@@ -196,6 +196,8 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let doors: Arc<dyn till::Ledger> = Arc::new(doors);
     let shelf = PaymentShelf::open(&folder.payments_path())?;
     let till = Arc::new(Till::open(host, shelf, chain.reader(), doors.clone())?);
+    let bills = Arc::downgrade(&till);
+    chain.watch_bills(bills);
     let cover = Cover {
         credit: config.credit,
         exposure: config.channels.exposure,
@@ -319,7 +321,12 @@ const WORST_NANOS_PER_FUEL: u64 = 10;
 
 fn retention(config: &Config) -> Retention {
     let kept = &config.retention;
-    Retention { bytes: kept.len_max, age: Some(kept.age), dispute_window: kept.paid }
+    Retention {
+        bytes: kept.len_max,
+        age: Some(kept.age),
+        dispute_window: kept.paid,
+        unpaid: kept.unpaid,
+    }
 }
 
 /// In one step: whoever waits for the file never reads half of it.

@@ -4,12 +4,14 @@
 //! receipts say and can be redeemed as long as its channel stands. What is redeemed is listed by function from the
 //! receipts themselves. Everything the collector does follows from the journal, the kept vouchers and the ledger:
 //! after a crash it does the same again, and the ledger pays nothing twice.
+//! Evidence that a host cheated is kept here too, and reported where that costs the host something.
 //! Absent: the ledger (the node hands in its states and its mailbox), and whether a run is taken: that is `auth`'s,
 //! which asks here what is vouched for.
 
 mod batch;
 mod bills;
 mod collector;
+mod evidence;
 mod vouchers;
 
 use std::future::Future;
@@ -19,6 +21,7 @@ use talea_ledger::{State, TransactionId};
 
 pub use bills::BillsError;
 pub use collector::{CollectError, Collector, CollectorParts, Desk, desk};
+pub use evidence::{Evidence, EvidenceError, Prospect};
 pub use vouchers::{Account, Till, VoucherError};
 
 /// The ledger, as far as the till needs it. The node hands in the ledger's doors.

@@ -12,57 +12,8 @@ use talea_ledger::{
 };
 
 use crate::http::Answer;
-use crate::node::{ECHO, Node, talea};
-
-const PRICE: [&str; 6] = ["--price-per-call", "10", "--price-rate", "100", "--price-per-kib", "1"];
-
-fn node(folder: &Path, more: &[&str]) -> Node {
-    Node::start(folder, &[&PRICE[..], more].concat())
-}
-
-fn json_of(output: &std::process::Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        panic!("{e}: {} {said}", String::from_utf8_lossy(&output.stdout))
-    })
-}
-
-/// A command that must succeed, as JSON.
-fn told(node: &Node, args: &[&str]) -> Value {
-    let output = node.cli(&[args, &["--output", "json"]].concat());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "talea {}: {said}", args.join(" "));
-    json_of(&output)
-}
-
-/// The exit code and the stable code of a command that must fail.
-fn refused(node: &Node, args: &[&str]) -> (i32, String) {
-    let output = node.cli(&[args, &["--output", "json"]].concat());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "talea {} was let through", args.join(" "));
-    let view = said.lines().find_map(|line| serde_json::from_str::<Value>(line).ok());
-    let view = view.or_else(|| serde_json::from_str(&said).ok()).unwrap_or_default();
-    let code = view["error"]["code"].as_str().unwrap_or("none").to_owned();
-    (output.status.code().unwrap_or(-1), code)
-}
-
-fn number(view: &Value) -> u64 {
-    view.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{view}"))
-}
-
-fn balance(node: &Node, key: &str) -> u64 {
-    number(&node.call("GET", &format!("/accounts/{key}"), &[], b"").json()["balance"])
-}
-
-/// Fees that were ever taken.
-fn fees(node: &Node) -> u64 {
-    let network = node.call("GET", "/network", &[], b"").json();
-    number(&network["taken"]["fees"])
-}
-
-fn wasm() -> Vec<u8> {
-    wat::parse_str(ECHO).unwrap()
-}
+use crate::money::{balance, fees, json_of, node, number, refused, secret, told, wasm};
+use crate::node::{Node, talea};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -181,9 +132,14 @@ fn what_is_not_paid_for_is_refused_before_it_runs() {
     assert_eq!(refuse(&grant("scope", &["--function", &other])), (77, "session_scope".to_owned()));
     assert_eq!(refuse(&grant("sum", &["--total", "5"])), (77, "session_spent".to_owned()));
     assert_eq!(refuse(&grant("time", &["--for", "1s"])).0, 77);
-    let good = run(as_app(&grant("good", &["--total", "500"])));
+    let file = grant("good", &["--total", "500"]);
+    let good = run(as_app(&file));
     let said = told(&node, &good.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(said["body"], "z");
+    // The wallet ends the session: its key is served no more, whatever its sum and its time.
+    let ended = told(&node, &["channel", "revoke", text(&file), "--channel", channel]);
+    assert!(ended["transaction"].is_string(), "{ended}");
+    assert_eq!(refuse(&file), (77, "session_revoked".to_owned()));
     assert!(node.terminate().success());
 }
 
@@ -253,12 +209,6 @@ impl Caller<'_> {
         let sealed = seal_document(&self.key, &voucher).encode();
         self.node.call("POST", "/vouchers", &[], &sealed)
     }
-}
-
-fn secret(path: &Path) -> SecretKey {
-    let text = std::fs::read_to_string(path).unwrap();
-    let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap();
-    SecretKey::from_bytes(&std::array::from_fn(byte))
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn open(path: &Path) -> anyhow::Result<Chain> {
             bytes: 1 << 30,
             age: None,
             dispute_window: std::time::Duration::ZERO,
+            unpaid: std::time::Duration::ZERO,
         },
         notary: Notary::new(host(), NetworkId::DEVELOPMENT),
         clock: Arc::new(SystemClock::default()),

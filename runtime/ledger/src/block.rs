@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{DecodeError, DecodeReason, Decoder, Document, Encoder, Field, record};
+use crate::codec::{self, DecodeError, DecodeReason, Decoder, Document, Encoder, Field, record};
 use crate::id::{BlockId, Digest, NetworkId, PublicKey};
 use crate::merkle::{self, LeafIndex, Path, ProofError, Tree};
 use crate::params::{BLOCK_LEN_MAX, BLOCK_TRANSACTIONS_MAX, Network};
@@ -330,20 +330,12 @@ impl Block {
     /// The block's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let len = self.body.iter().fold(1024_usize, |sum, bytes| sum.saturating_add(bytes.len()));
-        let mut out = Encoder::with_capacity(len);
-        self.put(&mut out);
-        out.finish()
+        codec::to_bytes(self, len)
     }
 
     /// Reads a block that fills `bytes` to the last byte.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        if bytes.len() > <Self as Field>::LEN_MAX {
-            return Err(DecodeError::too_long(0, bytes.len() as u64, <Self as Field>::LEN_MAX));
-        }
-        let mut input = Decoder::new(bytes);
-        let block = Self::take(&mut input)?;
-        input.end()?;
-        Ok(block)
+        codec::from_bytes(bytes, <Self as Field>::LEN_MAX)
     }
 }
 

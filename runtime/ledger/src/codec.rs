@@ -34,6 +34,24 @@ use crate::sign::Domain;
 /// of the hot path (the largest of them, a paid run, stays below 600 bytes).
 const CAPACITY_MAX: usize = 1024;
 
+/// The bytes of a value that stands alone. `capacity` is taken at once and grows if need be.
+pub(crate) fn to_bytes<T: Field>(value: &T, capacity: usize) -> Vec<u8> {
+    let mut out = Encoder::with_capacity(capacity);
+    value.put(&mut out);
+    out.finish()
+}
+
+/// Reads a value that fills `bytes`, at most `len_max` of them, to the last byte.
+pub(crate) fn from_bytes<T: Field>(bytes: &[u8], len_max: usize) -> Result<T, DecodeError> {
+    if bytes.len() > len_max {
+        return Err(DecodeError::too_long(0, bytes.len() as u64, len_max));
+    }
+    let mut input = Decoder::new(bytes);
+    let value = T::take(&mut input)?;
+    input.end()?;
+    Ok(value)
+}
+
 /// A document: a map with a type of its own, named by the CID of its bytes.
 pub trait Document: Field {
     /// What it is: its media type, and the domain under which it is signed.
@@ -43,19 +61,12 @@ pub trait Document: Field {
 
     /// The one encoding of this document.
     fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::with_capacity(<Self as Document>::LEN_MAX.min(CAPACITY_MAX));
-        self.put(&mut out);
-        out.finish()
+        to_bytes(self, <Self as Document>::LEN_MAX.min(CAPACITY_MAX))
     }
 
     /// Reads a document that fills `bytes` to the last byte.
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        if bytes.len() > <Self as Document>::LEN_MAX {
-            return Err(DecodeError::too_long(0, bytes.len() as u64, <Self as Document>::LEN_MAX));
-        }
-        let mut input = Decoder::new(bytes);
-        let document = Self::take(&mut input)?;
-        input.end()?;
+        let document: Self = from_bytes(bytes, <Self as Document>::LEN_MAX)?;
         debug_assert_eq!(document.encode(), bytes, "a strict decoder accepts one form");
         Ok(document)
     }

@@ -55,6 +55,8 @@ pub struct Standing {
     pub closing: Option<Slot>,
     /// What this host takes upon itself for this channel: escrow that is not final yet.
     pub at_risk: Tal,
+    /// Whether the payer has ended the run's session, in a block that is final or not.
+    pub is_revoked: bool,
     /// What the run's session has spent of this channel or may have: on the ledger, and here in bills and caps
     /// beyond it.
     pub session_spent: Tal,
@@ -168,6 +170,9 @@ pub enum Refusal {
     /// The session ends soon, or has ended.
     #[error("the session ends at {0}")]
     SessionExpired(UnixNanos),
+    /// The payer has ended the session.
+    #[error("the payer has revoked the session")]
+    SessionRevoked,
     /// The session has too little left.
     #[error("the session may spend {total}, {needed} would be needed")]
     SessionTotal {
@@ -197,6 +202,7 @@ impl Refusal {
             Self::NearDeadline(_) => "near-deadline",
             Self::SessionScope(_) => "session-scope",
             Self::SessionExpired(_) => "session-expired",
+            Self::SessionRevoked => "session-revoked",
             Self::SessionTotal { .. } => "session-total",
         }
     }
@@ -285,6 +291,9 @@ fn signed_for(
     let last = network.slot_start(now.slot.after(network.params().redeem_margin));
     if session.expires <= last || session.expires <= now.time {
         return Err(Refusal::SessionExpired(session.expires));
+    }
+    if standing.is_revoked {
+        return Err(Refusal::SessionRevoked);
     }
     let needed = standing.session_spent.saturating_add(order.cap());
     if needed > session.total {

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::codec::{DecodeError, Decoder, Encoder, Field, record};
+use crate::codec::{self, DecodeError, Decoder, Encoder, Field, record};
 use crate::id::{PublicKey, TransactionId};
 use crate::transaction::VerifiedTransaction;
 use crate::units::{Height, Nonce, Tal};
@@ -87,17 +87,12 @@ record! {
 impl Rejected {
     /// The bytes to be stored.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::with_capacity(<Self as Field>::LEN_MAX);
-        self.put(&mut out);
-        out.finish()
+        codec::to_bytes(self, <Self as Field>::LEN_MAX)
     }
 
     /// Reads stored bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Decoder::new(bytes);
-        let rejected = Self::take(&mut input)?;
-        input.end()?;
-        Ok(rejected)
+        codec::from_bytes(bytes, <Self as Field>::LEN_MAX)
     }
 }
 
@@ -217,11 +212,26 @@ impl Pool {
         standing: Standing,
     ) -> Result<Option<Rejected>, Reason> {
         let sender = transaction.sender();
-        let nonce = transaction.nonce();
+        self.admissible(&sender, transaction.nonce(), fee, standing)?;
+        let count = self.senders.get(&sender).map_or(0, BTreeSet::len);
+        let evicted = self.make_room(count, transaction.bytes().len())?;
+        self.put(transaction, fee);
+        Ok(evicted)
+    }
+
+    /// Whether a transaction of this sender, nonce and fee can be taken, as far as that shows without a look at what
+    /// it orders: what is asked before any signature is verified.
+    pub fn admissible(
+        &self,
+        sender: &PublicKey,
+        nonce: Nonce,
+        fee: Tal,
+        standing: Standing,
+    ) -> Result<(), Reason> {
         if nonce < standing.nonce {
             return Err(Reason::new("nonce-used"));
         }
-        let own = self.senders.get(&sender);
+        let own = self.senders.get(sender);
         let count = own.map_or(0, BTreeSet::len);
         if nonce.0.saturating_sub(standing.nonce.0) >= self.bounds.sender_max as u64 {
             return Err(Reason::new("nonce-gap"));
@@ -229,7 +239,7 @@ impl Pool {
         if own.is_some_and(|own| own.iter().any(|(taken, _)| *taken == nonce)) {
             return Err(Reason::new("nonce-taken"));
         }
-        if self.fees_of(&sender).saturating_add(fee) > standing.balance {
+        if self.fees_of(sender).saturating_add(fee) > standing.balance {
             return Err(Reason::new("cannot-pay"));
         }
         if count >= self.bounds.sender_max {
@@ -238,9 +248,7 @@ impl Pool {
         if self.rejected.len() >= self.bounds.rejected_max {
             return Err(Reason::new("pool-busy"));
         }
-        let evicted = self.make_room(count, transaction.bytes().len())?;
-        self.put(transaction, fee);
-        Ok(evicted)
+        Ok(())
     }
 
     /// Takes back a transaction of a lost branch, or one that was accepted before a restart: it was accepted once,

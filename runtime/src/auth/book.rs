@@ -235,6 +235,7 @@ impl Book {
             is_used: holder.is_some(),
             closing: sight.closing,
             at_risk,
+            is_revoked: states.has_revoked(channel, asked.grant),
             session_spent: states.spent(channel, asked.grant).saturating_add(unpaid),
         };
         let slot = network.slot_at(asked.at).max(states.finalised.tip().slot);

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use talea_ledger::rules::record::{Channel, SessionKey};
+use talea_ledger::rules::record::{Channel, SessionKey, SessionRecord};
 use talea_ledger::{ChannelId, Sealed, Sequence, Session, SessionId, Slot, State, Tal, Verified};
 
 use super::ChannelsError;
@@ -45,10 +45,28 @@ pub struct Vouched {
 impl States {
     /// What a session has spent of a channel, by the later of both states.
     pub(super) fn spent(&self, channel: ChannelId, grant: Option<&Verified<Session>>) -> Tal {
-        let Some(grant) = grant else { return Tal::ZERO };
+        let spent = self.sessions(channel, grant).map(|record| record.spent);
+        spent.into_iter().max().unwrap_or_default()
+    }
+
+    /// Whether the payer has ended the session: in either state, since what the head says counts at once.
+    pub(super) fn has_revoked(
+        &self,
+        channel: ChannelId,
+        grant: Option<&Verified<Session>>,
+    ) -> bool {
+        self.sessions(channel, grant).iter().any(|record| record.until.is_some())
+    }
+
+    /// What head and finalised state have of a session; nothing of none.
+    fn sessions(
+        &self,
+        channel: ChannelId,
+        grant: Option<&Verified<Session>>,
+    ) -> [SessionRecord; 2] {
+        let Some(grant) = grant else { return Default::default() };
         let key = SessionKey { channel, session: SessionId::of(grant.payload()) };
-        let spent = |state: &State| state.session(&key).map_or(Tal::ZERO, |record| record.spent);
-        spent(&self.head).max(spent(&self.finalised))
+        [&self.head, &self.finalised].map(|state| state.session(&key).copied().unwrap_or_default())
     }
 }
 

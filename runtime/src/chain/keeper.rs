@@ -3,9 +3,11 @@
 //! Its work may be late or fail without harm to a receipt; a failure is reported and tried again.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
+
+use talea_ledger::Receipt;
 
 use crate::clock::Clock;
 use crate::store::{BlobStore, JournalKeeper, Retention};
@@ -22,7 +24,17 @@ pub(super) struct Keeper {
     pub(super) retention: Retention,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) wake: Receiver<()>,
+    pub(super) bills: WatchedBills,
 }
+
+/// Which bills are not paid yet. The node hands in who knows, which starts after the chain.
+pub trait Unpaid: Send + Sync + std::fmt::Debug {
+    /// Whether somebody still has to pay the bill of a receipt.
+    fn is_unpaid(&self, receipt: &Receipt) -> bool;
+}
+
+/// Who knows; nobody at first, and nobody any more while the node ends. Then nothing counts as paid.
+pub(super) type WatchedBills = Arc<OnceLock<Weak<dyn Unpaid>>>;
 
 impl Keeper {
     /// Runs until the chain's thread has ended.
@@ -45,7 +57,11 @@ impl Keeper {
 
     fn round(&self) -> io::Result<()> {
         // Dropping comes first: on a full disk it makes the room that the rest needs.
-        let epoch = self.journal.drop_old(&self.retention, self.clock.now())?;
+        let is_unpaid = |receipt: &Receipt| {
+            let known = self.bills.get().and_then(Weak::upgrade);
+            known.is_none_or(|bills| bills.is_unpaid(receipt))
+        };
+        let epoch = self.journal.drop_old(&self.retention, self.clock.now(), &is_unpaid)?;
         self.blobs.drop_before(epoch)?;
         self.journal.prepare()?;
         self.journal.write_indexes()

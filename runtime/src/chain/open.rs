@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 use std::thread::JoinHandle;
 
 use talea_ledger::{Digest, NetworkId, PublicKey};
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::batcher::OpenBatch;
 use super::channels::{Channels, ReplayError};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Unpaid, WatchedBills};
 use super::mailbox::{Event, Mailbox, QUEUE_MAX};
 use super::reader::ReceiptReader;
 use super::task::{Commits, Task};
@@ -72,6 +72,7 @@ pub struct Chain {
     reader: ReceiptReader,
     task: JoinHandle<Result<(), AppendError>>,
     keeper: JoinHandle<()>,
+    bills: WatchedBills,
     /// Bytes of a torn commit that were cut at open.
     cut: u64,
 }
@@ -98,6 +99,7 @@ impl Chain {
         let (commits, followed) = watch::channel(Commits::default());
         let (events, queue) = mpsc::channel::<Event>(QUEUE_MAX);
         let (wake, woken) = sync_channel(1);
+        let bills = WatchedBills::default();
         let reader =
             ReceiptReader::new(journal.reader(), blobs.clone(), Arc::clone(&channels), followed);
         let mailbox = Mailbox { events, blobs: blobs.clone(), journal: journal.reader(), host };
@@ -107,6 +109,7 @@ impl Chain {
             retention,
             clock: Arc::clone(&clock),
             wake: woken,
+            bills: Arc::clone(&bills),
         };
         let task = Task {
             events: queue,
@@ -123,7 +126,7 @@ impl Chain {
         let spawn = std::thread::Builder::new;
         let keeper = spawn().name("talea-keeper".into()).spawn(|| keeper.run())?;
         let task = spawn().name("talea-chain".into()).spawn(|| task.run())?;
-        Ok(Self { mailbox, reader, task, keeper, cut: opened.replay.cut })
+        Ok(Self { mailbox, reader, task, keeper, bills, cut: opened.replay.cut })
     }
 
     /// Where finished runs are handed in.
@@ -134,6 +137,13 @@ impl Chain {
     /// Where receipts are read.
     pub fn reader(&self) -> ReceiptReader {
         self.reader.clone()
+    }
+
+    /// Says who knows which bills are not paid yet. Until then, and when that is gone, none counts as paid: its receipt
+    /// is kept for as long as [`Retention::unpaid`] says.
+    pub fn watch_bills(&self, unpaid: Weak<dyn Unpaid>) {
+        // Said twice, the first stands: a node has one till.
+        let _ = self.bills.set(unpaid);
     }
 
     /// Bytes of a commit that a crash had torn and that were cut at open; nobody was answered for it.

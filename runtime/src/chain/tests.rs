@@ -43,7 +43,12 @@ fn open(disk: &SimulatedDisk) -> Result<Chain, ChainError> {
     Chain::open(ChainOptions {
         disk: Arc::new(disk.clone()),
         segment_len: SEGMENT,
-        retention: Retention { bytes: u64::MAX, age: None, dispute_window: Duration::ZERO },
+        retention: Retention {
+            bytes: u64::MAX,
+            age: None,
+            dispute_window: Duration::ZERO,
+            unpaid: Duration::ZERO,
+        },
         notary: Notary::new(host(), NetworkId::DEVELOPMENT),
         clock: Arc::new(ManualClock::at(UnixNanos(1_000))),
     })
@@ -388,7 +393,12 @@ async fn another_hosts_journal_is_refused() {
     let opened = Chain::open(ChainOptions {
         disk: Arc::new(disk),
         segment_len: SEGMENT,
-        retention: Retention { bytes: 0, age: None, dispute_window: Duration::ZERO },
+        retention: Retention {
+            bytes: 0,
+            age: None,
+            dispute_window: Duration::ZERO,
+            unpaid: Duration::ZERO,
+        },
         notary: Notary::new(payer(1), NetworkId::DEVELOPMENT),
         clock: Arc::new(clock),
     });

@@ -1,13 +1,16 @@
 //! `talea channel`: escrow towards a host, what was paid from it, and getting the rest back.
 //!
 //! Invariants: a channel is on this machine's disk before it is on the ledger; what a voucher promises was seen in
-//! verified receipts; closing gives the last voucher first, so that the host has no reason to wait. Absent: the
-//! host's own redeeming, which its node does by itself (`redeem` asks it to do so now).
+//! verified receipts; what the host lists is held against the receipts that were kept; closing gives the last voucher
+//! first, so that the host has no reason to wait. Absent: the host's own redeeming, which its node does by itself (`redeem` asks it to do so now).
 
+mod compare;
+mod counter;
 pub(super) mod hand;
 pub(super) mod live;
 pub(super) mod opening;
 pub(super) mod promise;
+mod revoke;
 
 use std::time::Duration;
 
@@ -18,9 +21,10 @@ use serde_json::{Value, json};
 use talea_ledger::transaction::{CloseChannel, Lock, Settle};
 use talea_ledger::{Action, BodyId, ChannelId, NetworkId, Request, Sequence, Tal, Voucher, sign};
 
-use self::hand::Hand;
+use self::counter::Counter;
 use self::live::{Live, number};
-use self::opening::{Bank, Wish, network_of};
+use self::opening::{Bank, Wish};
+use self::promise::Given;
 use super::client::{Client, ClientError, request};
 use super::exit::{Exit, Failure, OrExit as _, Ran};
 use super::screen::grouped;
@@ -29,6 +33,9 @@ use super::wallet::channels;
 use super::wallet::runs::RunBook;
 use super::wallet::{Home, Wallet};
 use super::{Context, NodeArgs, SignerArgs, amount, base64url, papers};
+
+/// How often the node is asked while something is awaited: several times a slot of a development network.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// What to do with channels.
 #[derive(Debug, Subcommand)]
@@ -59,6 +66,10 @@ pub(super) enum ChannelCommand {
     Show(ShowArgs),
     /// Give the host a voucher for all that was received
     Voucher(OneArgs),
+    /// End a session: the host serves its key no more in this channel
+    #[command(after_help = "Examples:
+  talea channel revoke session.grant         what its key has signed can still be redeemed for a while")]
+    Revoke(revoke::RevokeArgs),
     /// As the host's owner: have a channel's best voucher redeemed now
     #[command(after_help = "Examples:
   talea channel redeem --key node/key CHANNEL
@@ -152,21 +163,14 @@ pub(super) async fn run(command: &ChannelCommand, context: &Context) -> Ran {
         ChannelCommand::Show(args) if args.all => all(context),
         ChannelCommand::Show(args) => show(&args.one, context).await,
         ChannelCommand::Voucher(args) => voucher(args, context).await,
+        ChannelCommand::Revoke(args) => revoke::run(args, context).await,
         ChannelCommand::Redeem(args) => redeem(args, context).await,
     }
 }
 
 async fn open(args: &OpenArgs, context: &Context) -> Ran {
-    let (client, wallet) = (args.node.client(), args.signer.wallet(context)?);
-    let terms = Terms::of(&client).await?;
-    let (network, hand) = (network_of(&client, terms.network).await?, Hand::new(&wallet, None)?);
-    let bank = Bank {
-        client: &client,
-        network: &network,
-        host: terms.host,
-        hand: &hand,
-        time_max: args.node.timeout,
-    };
+    let counter = Counter::of(&args.signer, &args.node, context).await?;
+    let hand = counter.hand()?;
     let wish = Wish {
         escrow: Some(Tal(args.escrow)),
         term: Some(args.term),
@@ -175,48 +179,27 @@ async fn open(args: &OpenArgs, context: &Context) -> Ran {
     };
     let channel = {
         let _opening = context.screen.spinner("opening");
-        bank.open(wish).await?
+        counter.bank(&hand).open(wish).await?
     };
-    told(&client, channel, context).await
+    told(&counter.client, channel, context).await
 }
 
 async fn top_up(args: &TopUpArgs, context: &Context) -> Ran {
-    let (client, wallet) = (args.one.node.client(), args.one.signer.wallet(context)?);
-    let terms = Terms::of(&client).await?;
-    let (network, hand) = (network_of(&client, terms.network).await?, Hand::new(&wallet, None)?);
-    let bank = Bank {
-        client: &client,
-        network: &network,
-        host: terms.host,
-        hand: &hand,
-        time_max: args.one.node.timeout,
-    };
-    let channel = one(&bank, args.one.channel)?;
+    let counter = Counter::of(&args.one.signer, &args.one.node, context).await?;
+    let (hand, channel) = (counter.hand()?, counter.channel(args.one.channel)?);
     {
         let _waiting = context.screen.spinner("waiting for the block");
-        bank.top_up(channel, Tal(args.amount.unwrap_or(0)), args.term).await?;
+        let amount = Tal(args.amount.unwrap_or(0));
+        counter.bank(&hand).top_up(channel, amount, args.term).await?;
     }
-    told(&client, channel, context).await
-}
-
-/// The channel that is meant.
-fn one(bank: &Bank<'_>, given: Option<ChannelId>) -> Result<ChannelId, Failure> {
-    match given {
-        Some(channel) => Ok(channel),
-        None => bank.known()?.ok_or_else(|| {
-            Failure::said(Exit::Usage, "this wallet has opened no channel to this host")
-                .advise("talea channel open")
-        }),
-    }
+    told(&counter.client, channel, context).await
 }
 
 async fn told(client: &Client, channel: ChannelId, context: &Context) -> Ran {
     let live = Live::of(client, channel).await?.ok_or_else(|| gone(channel))?;
     let screen = &context.screen;
     if screen.is_json() {
-        let mut view = live.view;
-        view["id"] = json!(channel.to_string());
-        screen.json(&view);
+        screen.json(&view(channel, live));
     } else {
         screen.line(channel);
         screen.note(format_args!(
@@ -226,6 +209,13 @@ async fn told(client: &Client, channel: ChannelId, context: &Context) -> Ran {
         ));
     }
     Ok(Exit::Ok)
+}
+
+/// The node's words about a channel, with its name.
+fn view(channel: ChannelId, live: Live) -> Value {
+    let mut view = live.view;
+    view["id"] = json!(channel.to_string());
+    view
 }
 
 fn gone(channel: ChannelId) -> Failure {
@@ -259,44 +249,36 @@ fn all(context: &Context) -> Ran {
 }
 
 async fn show(args: &OneArgs, context: &Context) -> Ran {
-    let (client, wallet) = (args.node.client(), args.signer.wallet(context)?);
-    let terms = Terms::of(&client).await?;
-    let channel = match args.channel {
-        Some(channel) => channel,
-        None => {
-            let pair =
-                channels::Pair { payer: wallet.public(), host: terms.host, network: terms.network };
-            let opened = pair.opened(wallet.home())?;
-            opened.map(|opened| opened.channel).ok_or_else(|| {
-                Failure::said(Exit::Usage, "this wallet has opened no channel to this host")
-                    .advise("talea channel open")
-            })?
-        }
-    };
-    let live = Live::of(&client, channel).await?.ok_or_else(|| gone(channel))?;
-    let account = account(&client, &wallet, terms.network, channel).await?;
+    let counter = Counter::of(&args.signer, &args.node, context).await?;
+    let channel = counter.channel(args.channel)?;
+    let live = Live::of(&counter.client, channel).await?.ok_or_else(|| gone(channel))?;
+    let Counter { client, wallet, .. } = &counter;
+    let network = counter.network.id();
+    let account = account(client, wallet, network, channel).await?;
+    let book = book(wallet, channel)?;
+    let found = compare::with_the_host(client, wallet, network, channel, &book).await?;
     let screen = &context.screen;
     if screen.is_json() {
-        let mut view = live.view;
-        view["id"] = json!(channel.to_string());
+        let mut view = view(channel, live);
         view["account"] = account;
+        view["contradictions"] = found.iter().map(compare::view).collect();
         screen.json(&view);
-        return Ok(Exit::Ok);
+    } else {
+        let shown = |field: &str| number(&account, field).map_or("-".to_owned(), grouped);
+        screen.line(format_args!("channel   {channel}"));
+        screen.line(format_args!("payer     {}", live.payer));
+        screen.line(format_args!("host      {}", live.host));
+        screen.line(format_args!("escrow    {} tal", grouped(live.escrow.0)));
+        screen.line(format_args!("redeemed  {} tal", grouped(live.redeemed.0)));
+        screen.line(format_args!("owed      {} tal", shown("owed")));
+        screen.line(format_args!("vouched   {} tal", shown("vouched")));
+        let closing = if live.is_closing { ", closing" } else { "" };
+        screen.line(format_args!("ends      slot {}{closing}", live.deadline));
     }
-    let shown = |field: &str| number(&account, field).map_or("-".to_owned(), grouped);
-    screen.line(format_args!("channel   {channel}"));
-    screen.line(format_args!("payer     {}", live.payer));
-    screen.line(format_args!("host      {}", live.host));
-    screen.line(format_args!("escrow    {} tal", grouped(live.escrow.0)));
-    screen.line(format_args!("redeemed  {} tal", grouped(live.redeemed.0)));
-    screen.line(format_args!("owed      {} tal", shown("owed")));
-    screen.line(format_args!("vouched   {} tal", shown("vouched")));
-    screen.line(format_args!(
-        "ends      slot {}{}",
-        live.deadline,
-        if live.is_closing { ", closing" } else { "" }
-    ));
-    Ok(Exit::Ok)
+    match found.first() {
+        None => Ok(Exit::Ok),
+        Some(first) => Err(promise::cheated(first)),
+    }
 }
 
 /// What the host says of a channel; nothing where it does not show it to this key.
@@ -316,26 +298,28 @@ async fn account(
 }
 
 async fn voucher(args: &OneArgs, context: &Context) -> Ran {
-    let (client, wallet) = (args.node.client(), args.signer.wallet(context)?);
-    let terms = Terms::of(&client).await?;
-    let (network, hand) = (network_of(&client, terms.network).await?, Hand::new(&wallet, None)?);
-    let time_max = args.node.timeout;
-    let bank = Bank { client: &client, network: &network, host: terms.host, hand: &hand, time_max };
-    let channel = one(&bank, args.channel)?;
-    let book = book(&wallet, channel)?;
-    let given = promise::give(&client, &hand, terms.network, channel, &book).await?;
+    let counter = Counter::of(&args.signer, &args.node, context).await?;
+    let (hand, channel) = (counter.hand()?, counter.channel(args.channel)?);
+    let book = book(&counter.wallet, channel)?;
+    let network = counter.network.id();
+    let given = promise::give(&counter.client, &hand, network, channel, &book).await?;
     let tally = book.tally().or_exit(Exit::Failed, || "the tally cannot be read")?;
     let screen = &context.screen;
     if screen.is_json() {
         screen.json(&json!({
             "channel": channel.to_string(),
             "owed": tally.vouched().to_string(),
-            "given": given.is_some(),
+            "given": given != Given::Before,
+            "whole": !matches!(given, Given::Part(_)),
         }));
-    } else {
-        screen.line(format_args!("{} tal", grouped(tally.vouched().0)));
-        if given.is_none() {
-            screen.note("the host has that voucher already");
+        return Ok(Exit::Ok);
+    }
+    screen.line(format_args!("{} tal", grouped(tally.vouched().0)));
+    match given {
+        Given::Whole => {}
+        Given::Before => screen.note("the host has that voucher already"),
+        Given::Part(_) => {
+            screen.note("one redeem lists no more functions: give the rest when that is redeemed")
         }
     }
     Ok(Exit::Ok)
@@ -347,22 +331,14 @@ fn book(wallet: &Wallet, channel: ChannelId) -> Result<RunBook, Failure> {
 }
 
 async fn close(args: &CloseArgs, context: &Context) -> Ran {
-    let (client, wallet) = (args.one.node.client(), args.one.signer.wallet(context)?);
-    let terms = Terms::of(&client).await?;
-    let (network, hand) = (network_of(&client, terms.network).await?, Hand::new(&wallet, None)?);
-    let bank = Bank {
-        client: &client,
-        network: &network,
-        host: terms.host,
-        hand: &hand,
-        time_max: args.one.node.timeout,
-    };
-    let channel = one(&bank, args.one.channel)?;
-    let Some(live) = Live::of(&client, channel).await? else {
+    let counter = Counter::of(&args.one.signer, &args.one.node, context).await?;
+    let (hand, channel) = (counter.hand()?, counter.channel(args.one.channel)?);
+    let (bank, Counter { client, wallet, .. }) = (counter.bank(&hand), &counter);
+    let Some(live) = Live::of(client, channel).await? else {
         bank.pair().forget(wallet.home())?;
         return Err(gone(channel));
     };
-    let is_over = network.slot_at(super::now()) >= live.deadline;
+    let is_over = counter.network.slot_at(super::now()) >= live.deadline;
     if is_over {
         bank.send(Action::Settle(Settle { lock: Lock::Channel(channel) })).await?;
     } else {
@@ -372,7 +348,7 @@ async fn close(args: &CloseArgs, context: &Context) -> Ran {
         }
     }
     let left = match args.no_wait {
-        true => Live::of(&client, channel).await?,
+        true => Live::of(client, channel).await?,
         false => wait_until_gone(&bank, channel, context).await?,
     };
     if left.is_none() {
@@ -380,7 +356,7 @@ async fn close(args: &CloseArgs, context: &Context) -> Ran {
     }
     let (paid, escrow) = match &left {
         Some(live) => (live.redeemed, live.escrow),
-        None => last_known(&wallet, channel, &live)?,
+        None => last_known(wallet, channel, &live)?,
     };
     let screen = &context.screen;
     if screen.is_json() {
@@ -414,22 +390,36 @@ async fn last_voucher(
     context: &Context,
 ) -> Result<(), Failure> {
     let book = book(bank.hand.wallet, channel)?;
-    let network = bank.network.id();
-    let given = promise::give(bank.client, bank.hand, network, channel, &book).await;
-    let tally = book.tally().or_exit(Exit::Failed, || "the tally cannot be read")?;
-    let given = match given {
-        Ok(None) if tally.vouched() == Tal::ZERO => {
-            let (owed, settled) = (Tal::ZERO, Sequence::ZERO);
-            let nothing = Voucher { network, channel, owed, settled };
-            promise::send(bank.client, bank.hand, nothing).await
-        }
-        other => other.map(drop),
+    let given = match tokio::time::timeout(bank.time_max, all_promised(bank, channel, &book)).await
+    {
+        Ok(given) => given,
+        Err(_) => Err(Failure::said(Exit::Unavailable, "the host has not redeemed what it has")),
     };
     if let Err(failure) = given {
         // The host then has until the window's end to redeem what it can.
         context.screen.note(format_args!("no last voucher: {}", failure.sentence()));
     }
     Ok(())
+}
+
+/// Promises all that was seen. Where one redeem cannot list it, one part after the other, each when the one before it
+/// is redeemed.
+async fn all_promised(bank: &Bank<'_>, channel: ChannelId, book: &RunBook) -> Result<(), Failure> {
+    let network = bank.network.id();
+    loop {
+        match promise::give(bank.client, bank.hand, network, channel, book).await? {
+            Given::Whole => return Ok(()),
+            Given::Part(_) => tokio::time::sleep(ASK_EVERY).await,
+            Given::Before => break,
+        }
+    }
+    let tally = book.tally().or_exit(Exit::Failed, || "the tally cannot be read")?;
+    if tally.vouched() > Tal::ZERO {
+        return Ok(());
+    }
+    let (owed, settled) = (Tal::ZERO, Sequence::ZERO);
+    let nothing = Voucher { network, channel, owed, settled };
+    promise::send(bank.client, bank.hand, nothing).await
 }
 
 async fn wait_until_gone(
@@ -444,7 +434,7 @@ async fn wait_until_gone(
             if bank.network.slot_at(super::now()) >= live.deadline {
                 bank.send(Action::Settle(Settle { lock: Lock::Channel(channel) })).await?;
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(ASK_EVERY).await;
         }
     };
     match tokio::time::timeout(bank.time_max, wait).await {

@@ -10,6 +10,7 @@ pub(super) mod fund;
 pub(super) mod runs;
 pub(super) mod session;
 pub(super) mod tally;
+pub(super) mod witness;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -274,6 +275,15 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Puts a private file in place of the one before it: the old bytes or the new, never a mixture, and durable.
+pub(super) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".draft.{}", std::process::id()));
+    write_private(Path::new(&draft), bytes)?;
+    fs::rename(&draft, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Makes the names in a folder durable.

@@ -52,7 +52,7 @@ section!(
     ]
 );
 section!(RawCompute, "compute.", [workers, wall_time, cache]);
-section!(RawRetention, "retention.", [age, paid, size]);
+section!(RawRetention, "retention.", [age, paid, unpaid, size]);
 section!(RawLog, "log.", [format, filter]);
 
 /// The whole file.
@@ -192,6 +192,7 @@ fn render_bounds(config: &Config, put: &mut dyn FnMut(String)) {
     put("\n[retention]".to_owned());
     put(format!("age = {}", time(config.retention.age)));
     put(format!("paid = {}", time(config.retention.paid)));
+    put(format!("unpaid = {}", time(config.retention.unpaid)));
     put(format!("size = {}", size(config.retention.len_max)));
     put("\n[log]".to_owned());
     let format = match config.log.format {

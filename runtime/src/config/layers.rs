@@ -12,7 +12,7 @@ use super::{ConfigError, FILE_VARIABLE, Origin, Sources};
 
 /// Every setting and its default, as a file would give it. Empty: no default, or one that depends on
 /// other settings and is chosen in `config`.
-pub(super) const DEFAULTS: [(&str, &str); 41] = [
+pub(super) const DEFAULTS: [(&str, &str); 42] = [
     ("listen", "127.0.0.1:7600"),
     ("addr_file", ""),
     ("data", ""),
@@ -58,6 +58,8 @@ pub(super) const DEFAULTS: [(&str, &str); 41] = [
     ("retention.age", "30d"),
     // The time in which a payer may dispute a bill.
     ("retention.paid", "7d"),
+    // Above what channels stand for by default: a bill that nobody redeemed by then has no channel any more.
+    ("retention.unpaid", "30d"),
     ("retention.size", "64 GiB"),
     ("log.format", "text"),
     ("log.filter", "info"),

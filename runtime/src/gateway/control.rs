@@ -4,9 +4,11 @@
 //! What only some may read needs a signed request; every write is a signed document.
 //! Absent: sessions, tokens and cookies: every right is a signature.
 
+mod fraud;
 mod functions;
 mod ledger;
 mod logs;
+mod named;
 mod operations;
 mod query;
 mod receipts;
@@ -52,12 +54,6 @@ pub(crate) enum ControlError {
     /// No such receipt, or no longer kept.
     #[error("no such receipt is kept here")]
     ReceiptUnknown,
-    /// The text is no id of a receipt.
-    #[error("`{0}` is no receipt id")]
-    ReceiptUnreadable(String),
-    /// The text is no id of a channel.
-    #[error("`{0}` is no channel id")]
-    ChannelUnreadable(String),
     /// The ledger has no such channel of this host.
     #[error("the ledger has no channel {0} of this host")]
     ChannelUnknown(ChannelId),
@@ -73,9 +69,9 @@ pub(crate) enum ControlError {
         /// The receipt, which is still there.
         receipt: ReceiptId,
     },
-    /// The text names nothing of the ledger.
+    /// The text names nothing of its kind.
     #[error("`{text}` names no {what}")]
-    LedgerUnreadable {
+    Unreadable {
         /// What was asked for.
         what: &'static str,
         /// What stands in the path.
@@ -115,7 +111,7 @@ pub(super) struct Route {
 }
 
 /// All of them.
-pub(super) const ROUTES: [Route; 24] = [
+pub(super) const ROUTES: [Route; 25] = [
     Route { path: "/", allowed: "GET, HEAD", serve: || get(operations::page) },
     Route {
         path: "/functions",
@@ -142,6 +138,11 @@ pub(super) const ROUTES: [Route; 24] = [
     Route { path: "/vouchers", allowed: "POST", serve: || post(vouchers::give) },
     Route { path: "/vouchers/{channel}", allowed: "GET, HEAD", serve: || get(vouchers::of_one) },
     Route { path: "/vouchers/{channel}/redeem", allowed: "POST", serve: || post(vouchers::redeem) },
+    Route {
+        path: "/fraud",
+        allowed: "GET, HEAD, POST",
+        serve: || get(fraud::list).merge(post(fraud::accuse)),
+    },
     Route {
         path: "/.well-known/talea/info",
         allowed: "GET, HEAD",

@@ -32,8 +32,16 @@ const CLASSES: [(RouteClass, &str); 5] = [
 ];
 
 /// Where the ledger is asked.
-const LEDGER_PATHS: [&str; 7] =
-    ["/transactions", "/blocks", "/accounts", "/channels", "/names", "/network", "/vouchers"];
+const LEDGER_PATHS: [&str; 8] = [
+    "/transactions",
+    "/blocks",
+    "/accounts",
+    "/channels",
+    "/names",
+    "/network",
+    "/vouchers",
+    "/fraud",
+];
 
 impl RouteClass {
     /// The kind of a path.

@@ -24,8 +24,10 @@ use crate::executor::{CompileError, ExecuteError, LoadError, PrepareError, Refus
 use crate::ledger::{LedgerReadError, SubmitError};
 use crate::registry::{OrderError, ResolveError};
 use crate::store::{ReadError, ShelfError};
-use crate::till::{BillsError, CollectError, VoucherError};
+use crate::till::{BillsError, CollectError, EvidenceError, VoucherError};
+use talea_ledger::VerifyError;
 use talea_ledger::cover::Refusal as Refused;
+use talea_ledger::transaction::CarriedError;
 
 /// An error of any door.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,8 @@ pub(crate) enum Fault {
     Voucher(#[from] VoucherError),
     #[error(transparent)]
     Collect(#[from] CollectError),
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// More requests under way than the bound.
     #[error("too many requests are under way")]
     Overloaded,
@@ -243,6 +247,7 @@ fn answer(fault: &Fault) -> Answer {
         Fault::Submit(fault) => of_submit(fault),
         Fault::Voucher(fault) => of_voucher(fault),
         Fault::Collect(fault) => of_collect(fault),
+        Fault::Evidence(fault) => of_evidence(fault),
         Fault::Overloaded => Answer::ours(Code::Overloaded),
         Fault::Stopping => Answer::ours(Code::ShuttingDown),
         Fault::NotWriting => Answer::ours(Code::StorageUnavailable),
@@ -344,6 +349,7 @@ fn of_cover(fault: &AuthorizeError, refusal: &Refused) -> Answer {
         R::NearDeadline(slot) => theirs(Code::ChannelEnding).with("slot", slot),
         R::SessionScope(_) => theirs(Code::SessionScope),
         R::SessionExpired(expires) => theirs(Code::SessionExpired).with("expires", expires),
+        R::SessionRevoked => theirs(Code::SessionRevoked),
         R::SessionTotal { total, needed } => {
             theirs(Code::SessionSpent).with("total", total.0).with("needed", needed.0)
         }
@@ -514,15 +520,13 @@ fn of_control(fault: &ControlError) -> Answer {
         ControlError::MethodUnknown { .. } => theirs(Code::MethodNotAllowed),
         ControlError::Query { .. } => theirs(Code::QueryInvalid),
         ControlError::ReceiptUnknown => theirs(Code::ReceiptUnknown),
-        ControlError::ReceiptUnreadable(_) => theirs(Code::TargetInvalid),
         ControlError::FunctionUnreadable(_) => theirs(Code::TargetInvalid),
-        ControlError::ChannelUnreadable(_) => theirs(Code::TargetInvalid),
         ControlError::ChannelUnknown(channel) => {
             theirs(Code::ChannelNotFound).with("channel", channel)
         }
         ControlError::ProfileUnknown(_) => theirs(Code::ProfileNotFound),
         ControlError::OutputGone { receipt } => theirs(Code::OutputGone).with("receipt", receipt),
-        ControlError::LedgerUnreadable { .. } => theirs(Code::TargetInvalid),
+        ControlError::Unreadable { .. } => theirs(Code::TargetInvalid),
         ControlError::LedgerUnknown(what) => theirs(Code::LedgerUnknown).with("what", what),
         ControlError::NotProvable => theirs(Code::NotProvable),
         ControlError::Ledger(
@@ -557,6 +561,7 @@ fn of_voucher(fault: &VoucherError) -> Answer {
         VoucherError::SessionExpired(expires) => {
             theirs(Code::SessionExpired).with("expires", expires)
         }
+        VoucherError::SessionRevoked(until) => theirs(Code::SessionRevoked).with("slot", until),
         VoucherError::SessionSpent { total, needed } => {
             theirs(Code::SessionSpent).with("total", total.0).with("needed", needed.0)
         }
@@ -566,6 +571,9 @@ fn of_voucher(fault: &VoucherError) -> Answer {
         VoucherError::Ahead { owed, .. } => theirs(Code::VoucherAhead).with("owed", owed.0),
         VoucherError::Settles { least, most, .. } => {
             theirs(Code::VoucherSettles).with("least", least).with("most", most)
+        }
+        VoucherError::Parts { owed, settled } => {
+            theirs(Code::VoucherParts).with("owed", owed.0).with("settled", settled)
         }
         VoucherError::Bills(fault) => of_bills(fault),
         VoucherError::Shelf(_) => Answer::ours(Code::StorageUnavailable),
@@ -591,6 +599,27 @@ fn of_collect(fault: &CollectError) -> Answer {
         CollectError::Bills(fault) => of_bills(fault),
         CollectError::Shelf(_) => Answer::ours(Code::StorageUnavailable),
         CollectError::Closed => Answer::ours(Code::ShuttingDown),
+    }
+}
+
+fn of_evidence(fault: &EvidenceError) -> Answer {
+    let theirs = |code| Answer::theirs(code, fault);
+    match fault {
+        EvidenceError::Unreadable(decode) => {
+            Answer { offset: Some(decode.offset), ..theirs(Code::SignatureMalformed) }
+        }
+        EvidenceError::Unproven(fault) => {
+            let code = match fault {
+                CarriedError::NoFraud => Code::FraudUnproven,
+                CarriedError::Verify { source: VerifyError::Network { .. }, .. } => {
+                    Code::NetworkForeign
+                }
+                _ => Code::SignatureInvalid,
+            };
+            theirs(code).with("reason", fault.code())
+        }
+        EvidenceError::Full => Answer::ours(Code::StorageFull),
+        EvidenceError::Shelf(_) => Answer::ours(Code::StorageUnavailable),
     }
 }
 

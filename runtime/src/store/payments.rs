@@ -1,4 +1,5 @@
-//! What payers promised and what is not paid out yet: vouchers, session grants, and redeems by batch under way.
+//! What payers promised and what is not paid out yet: vouchers, session grants, redeems by batch under way, and
+//! evidence against hosts that is not on the ledger yet.
 //!
 //! Format, in redb:
 //!
@@ -6,6 +7,7 @@
 //! vouchers    channel (32), u8 0 payer's | 1 session's   -> u32 LE length of the voucher, sealed voucher, sealed grant
 //! grants      session (32)                               -> sealed grant
 //! claims      transaction (32)                           -> channel (32)
+//! evidence    channel (32), host (32)                    -> both receipts with their proofs
 //! ```
 //! Durability: a change is on the disk when its method returns `Ok`. A voucher is nowhere else: this file is not
 //! made again from the journal or the blocks.
@@ -15,12 +17,15 @@
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use talea_ledger::rules::record::FraudKey;
+use talea_ledger::transaction::ReportFraud;
 use talea_ledger::{ChannelId, Sealed, SessionId, TransactionId};
 use thiserror::Error;
 
 const VOUCHERS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("vouchers");
 const GRANTS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("grants");
 const CLAIMS: TableDefinition<'_, &[u8; 32], &[u8; 32]> = TableDefinition::new("claims");
+const EVIDENCE: TableDefinition<'_, &[u8; 64], &[u8]> = TableDefinition::new("evidence");
 /// Pages redb keeps in memory. All is read once at the start and only written afterwards.
 const CACHE_LEN: usize = 4 << 20;
 
@@ -62,6 +67,8 @@ pub struct Payments {
     pub grants: Vec<Sealed>,
     /// Redeems by batch that are not paid out yet.
     pub claims: Vec<(TransactionId, ChannelId)>,
+    /// What proves that a host cheated.
+    pub evidence: Vec<ReportFraud>,
 }
 
 /// The file of one node.
@@ -85,6 +92,7 @@ impl PaymentShelf {
             write.open_table(VOUCHERS).map_err(self::database)?;
             write.open_table(GRANTS).map_err(self::database)?;
             write.open_table(CLAIMS).map_err(self::database)?;
+            write.open_table(EVIDENCE).map_err(self::database)?;
             Ok(())
         })?;
         Ok(shelf)
@@ -109,6 +117,11 @@ impl PaymentShelf {
             let (key, value) = entry.map_err(database)?;
             let claim = TransactionId::new(*key.value());
             all.claims.push((claim, ChannelId::new(*value.value())));
+        }
+        for entry in read.open_table(EVIDENCE).map_err(database)?.iter().map_err(database)? {
+            let (_, value) = entry.map_err(database)?;
+            let report = ReportFraud::decode(value.value());
+            all.evidence.push(report.map_err(|_| PaymentsError::Damaged("evidence"))?);
         }
         Ok(all)
     }
@@ -172,6 +185,24 @@ impl PaymentShelf {
         })
     }
 
+    /// Keeps evidence against a host.
+    pub fn put_evidence(&self, key: &FraudKey, report: &ReportFraud) -> Result<(), PaymentsError> {
+        self.write(|write| {
+            let mut evidence = write.open_table(EVIDENCE).map_err(database)?;
+            evidence.insert(&evidence_key(key), report.encode().as_slice()).map_err(database)?;
+            Ok(())
+        })
+    }
+
+    /// Lets go of it.
+    pub fn remove_evidence(&self, key: &FraudKey) -> Result<(), PaymentsError> {
+        self.write(|write| {
+            let mut evidence = write.open_table(EVIDENCE).map_err(database)?;
+            evidence.remove(&evidence_key(key)).map_err(database)?;
+            Ok(())
+        })
+    }
+
     /// One durable transaction. Two-phase commit and quick repair: a crash costs neither a commit nor a walk
     /// over the whole file at open.
     fn write(
@@ -198,6 +229,13 @@ fn key(channel: &ChannelId, by: VoucherBy) -> [u8; 33] {
         VoucherBy::Payer => 0,
         VoucherBy::Session => 1,
     };
+    key
+}
+
+fn evidence_key(of: &FraudKey) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(of.channel.as_bytes());
+    key[32..].copy_from_slice(of.host.as_bytes());
     key
 }
 

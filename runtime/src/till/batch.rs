@@ -39,7 +39,7 @@ pub(super) fn redeem(
             continue;
         }
         let kept = till.receipts.by_id(line.receipt)?.ok_or(BillsError::Run(line.receipt))?;
-        if !filling.add(till, channel, &kept) {
+        if !filling.add(till, (id, channel), &kept) {
             continue;
         }
         let whole = Transaction {
@@ -60,21 +60,27 @@ pub(super) fn redeem(
 
 impl Filling {
     /// Adds a bill with what proves it, unless there is no room for that or its session's grant is not known.
-    fn add(&mut self, till: &Till, channel: &Channel, kept: &KeptReceipt) -> bool {
+    fn add(&mut self, till: &Till, channel: (ChannelId, &Channel), kept: &KeptReceipt) -> bool {
         let Some(bill) = self.bill(till, channel, kept) else { return false };
         self.bills.push(bill);
         true
     }
 
-    fn bill(&mut self, till: &Till, channel: &Channel, kept: &KeptReceipt) -> Option<Bill> {
+    fn bill(
+        &mut self,
+        till: &Till,
+        channel: (ChannelId, &Channel),
+        kept: &KeptReceipt,
+    ) -> Option<Bill> {
         let signer = kept.receipt().payment.as_ref()?.payer;
         let RunBytes::Sealed(run) = kept.run() else { return None };
         let (run, proof) = (Sealed::decode(run).ok()?, kept.proof().ok()?);
         if self.bills.len() >= BILLS_MAX {
             return None;
         }
-        if signer != channel.payer {
-            place(&mut self.grants, till.grant(&channel.payer, &signer)?, GRANTS_MAX)?;
+        if signer != channel.1.payer {
+            let head = till.ledger().head();
+            place(&mut self.grants, till.grant(&head, channel, &signer)?, GRANTS_MAX)?;
         }
         let batch = place(&mut self.batches, proof.batch, BATCHES_MAX)?;
         Some(Bill {

@@ -3,12 +3,12 @@
 //! Invariant: made from the journal alone; what is remembered here only saves reading it again. Bills of zero are
 //! left out: nobody is paid for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use talea_ledger::codec::List;
 use talea_ledger::transaction::{PARTS_MAX, Part};
 use talea_ledger::{
-    ChannelId, Document as _, FunctionId, Ppm, ReceiptId, Run, Sealed, Sequence, Tal,
+    ChannelId, Document as _, FunctionId, Ppm, PublicKey, ReceiptId, Run, Sealed, Sequence, Tal,
 };
 use thiserror::Error;
 
@@ -26,6 +26,8 @@ pub(super) struct Line {
     pub(super) owed: Tal,
     pub(super) amount: Tal,
     pub(super) sequence: Sequence,
+    /// Who signed the run: the payer, or a key of its session.
+    pub(super) signer: PublicKey,
     pub(super) function: FunctionId,
     pub(super) royalty: Ppm,
 }
@@ -83,6 +85,7 @@ impl Bills {
                     owed: payment.owed,
                     amount: receipt.bill,
                     sequence: payment.sequence,
+                    signer: payment.payer,
                     function: receipt.function,
                     royalty: run.payment.map_or(Ppm::ZERO, |payment| payment.royalty_ppm),
                 });
@@ -145,8 +148,34 @@ pub(super) fn split(
     List::try_from(parts).map_err(|_| BillsError::Parts(count))
 }
 
+/// How far one voucher can go so that a redeem can list what it pays: the sum, and the highest sequence in it.
+///
+/// `lines` stand in the order of what is owed. Of them the oldest, up to what was `paid` already, are not listed.
+pub(super) fn reach(lines: &[Line], paid: Tal) -> Option<(Tal, Sequence)> {
+    let first = lines.first()?;
+    let mut skip = paid.saturating_sub(first.owed.saturating_sub(first.amount));
+    let mut listed = BTreeSet::new();
+    let mut reached = None;
+    for line in lines {
+        if skip >= line.amount {
+            skip = skip.saturating_sub(line.amount);
+        } else {
+            skip = Tal::ZERO;
+            listed.insert((line.function, line.royalty));
+            if listed.len() > PARTS_MAX {
+                break;
+            }
+        }
+        let highest = reached.map_or(Sequence::ZERO, |(_, highest)| highest);
+        reached = Some((line.owed, line.sequence.max(highest)));
+    }
+    reached
+}
+
 #[cfg(test)]
 mod tests {
+    use talea_ledger::SecretKey;
+
     use super::*;
 
     fn line(function: &[u8], ppm: u32, amount: u64) -> Line {
@@ -155,6 +184,7 @@ mod tests {
             owed: Tal(0),
             amount: Tal(amount),
             sequence: Sequence(1),
+            signer: SecretKey::from_bytes(&[2; 32]).public(),
             function: FunctionId::of(function),
             royalty: Ppm::new(ppm).unwrap(),
         }
@@ -187,5 +217,39 @@ mod tests {
         assert!(split(lines.iter().copied(), Tal(most)).is_ok());
         let found = split(lines.iter().copied(), Tal(most + 1)).unwrap_err();
         assert!(matches!(found, BillsError::Parts(count) if count == PARTS_MAX + 1));
+    }
+
+    /// Bills of 10 tal each, of so many functions in turn, owed one after the other; sequences go down.
+    fn bills(count: u64, functions: u64) -> Vec<Line> {
+        let bill = |at: u64| Line {
+            owed: Tal(10 * (at + 1)),
+            sequence: Sequence(1000 - at),
+            ..line(&(at % functions).to_le_bytes(), 0, 10)
+        };
+        (0..count).map(bill).collect()
+    }
+
+    #[test]
+    fn a_voucher_reaches_as_far_as_one_redeem_lists() {
+        let most = PARTS_MAX as u64;
+        assert_eq!(reach(&[], Tal(0)), None);
+        let reached = |lines: &[Line], paid: u64| {
+            let (owed, sequence) = reach(lines, Tal(paid)).unwrap();
+            let counted = lines.iter().copied().filter(|line| line.owed <= owed);
+            let payment = owed.saturating_sub(Tal(paid));
+            assert!(split(counted, payment).is_ok(), "what it reaches can be listed");
+            assert_eq!(sequence, Sequence(1000), "the highest, not the last");
+            owed.0
+        };
+        assert_eq!(reached(&bills(most, most), 0), 10 * most, "all of them");
+        assert_eq!(reached(&bills(most + 1, most + 1), 0), 10 * most, "one function too many");
+        assert_eq!(reached(&bills(900, most), 0), 9000, "many bills of few functions");
+        assert_eq!(reached(&bills(900, 100), 0), 10 * most);
+        // What was paid by batch is not listed again, so that much more fits; a part of a bill is.
+        assert_eq!(reached(&bills(200, 200), 300), 10 * (most + 30));
+        assert_eq!(reached(&bills(200, 200), 305), 10 * (most + 30));
+        let one_more = bills(200, 200);
+        let next = one_more.iter().copied().filter(|line| line.owed <= Tal(10 * (most + 1)));
+        assert!(split(next, Tal(10 * (most + 1))).is_err());
     }
 }

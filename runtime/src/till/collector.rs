@@ -11,6 +11,9 @@
 //! | the payer asked to close, and all is paid | close, which returns the rest at once |
 //! | a claimed bill is challenged | answer with input and receipt |
 //! | a claim's window has passed | settle |
+//! | a payer would promise more functions than one redeem lists | redeem what is promised, so that the rest can be |
+//! | a payer ends a session | redeem what its key has signed, by batch where there is no voucher |
+//! | another host is proven to have cheated, and a report costs it something | report |
 //!
 //! Invariant: it only ever asks the ledger for what the ledger's rules allow anyway; doing it twice pays once.
 
@@ -21,13 +24,14 @@ use std::time::Duration;
 use talea_ledger::rules::record::Channel;
 use talea_ledger::transaction::{Action, CloseChannel, Lock, Redeem, Settle};
 use talea_ledger::{
-    ChannelId, Nonce, PublicKey, Slots, State, Tal, Transaction, TransactionId, UnixNanos,
+    ChannelId, Nonce, PublicKey, Session, Slots, State, Tal, Transaction, TransactionId, UnixNanos,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bills::{BillsError, Line, split};
-use super::vouchers::{Promise, Till, slot};
+use super::evidence::Prospect;
+use super::vouchers::{Promise, Till, revoked, slot};
 use super::{Traffic, batch};
 use crate::clock::Clock;
 use crate::notary::Notary;
@@ -138,6 +142,7 @@ enum What {
     Close,
     Answer,
     Settle,
+    Report,
 }
 
 /// A desk and where it leads.
@@ -302,6 +307,7 @@ impl Planner {
         let (head, finalised) = (ledger.head(), ledger.finalised());
         self.till.tidy(&finalised, now)?;
         let mut errands = self.claims(&head, &finalised, now)?;
+        errands.extend(self.reports());
         let mut stuck = Vec::new();
         for (id, owed) in self.till.accounts() {
             if errands.len() >= ERRANDS_MAX {
@@ -337,10 +343,18 @@ impl Planner {
             return Ok(None);
         }
         let ends_soon = slot.after(twice(margin)) >= deadline || channel.closing.is_some();
-        if let Some((by, promise, gain)) = self.best(&id, channel) {
+        let best = self.best(&id, channel);
+        let promised = best.as_ref().map_or(Tal::ZERO, |(_, promise, _)| promise.voucher.owed);
+        if let Some(errand) = self.revoked(head, (id, channel), promised)? {
+            return Ok(Some(errand));
+        }
+        if let Some((by, promise, gain)) = best {
             let ends_first = head.network().slot_start(slot.after(twice(margin)));
+            let ends_session = |session: &Session| {
+                session.expires <= ends_first || revoked(head, id, session.id()).is_some()
+            };
             let is_last_call =
-                promise.session.as_ref().is_some_and(|session| session.expires <= ends_first);
+                promise.session.as_ref().is_some_and(ends_session) || self.till.take_crowded(&id);
             if gain >= self.threshold || ends_soon || is_last_call {
                 return self.voucher(id, channel, by, &promise, gain).map(Some);
             }
@@ -358,6 +372,38 @@ impl Planner {
             return Ok(Some(close(id)));
         }
         Ok(None)
+    }
+
+    /// Bills that a revoked session's key has signed and no voucher counts: they are claimed while they still can be.
+    fn revoked(
+        &self,
+        head: &State,
+        (id, channel): (ChannelId, &Channel),
+        promised: Tal,
+    ) -> Result<Option<Errand>, CollectError> {
+        let keys = self.till.revoked_keys(head, (id, channel));
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let mut lines = self.till.lines(id, channel)?;
+        lines.retain(|line| {
+            line.owed > promised && keys.contains(&line.signer) && channel.is_open(line.sequence)
+        });
+        let action = batch::redeem(&self.till, self.host, (id, channel), &lines)?;
+        Ok(action.map(|action| Errand { channel: id, what: What::Batch, action }))
+    }
+
+    /// What is proven against other hosts and not on the ledger yet.
+    fn reports(&self) -> impl Iterator<Item = Errand> {
+        let till = Arc::clone(&self.till);
+        let all = self.till.evidence().into_iter();
+        all.filter(move |evidence| till.prospect(evidence) == Prospect::Soon).map(|evidence| {
+            Errand {
+                channel: evidence.fraud.channel,
+                what: What::Report,
+                action: evidence.action(),
+            }
+        })
     }
 
     /// The voucher that brings most, and how much.

@@ -1,33 +1,38 @@
 //! Taking vouchers: which are believed, which one is the best, and what a channel's account looks like.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use talea_ledger::rules::record::{Channel, SessionKey};
+use talea_ledger::rules::record::{Channel, FraudKey, SessionKey};
 use talea_ledger::{
-    ChannelId, DecodeError, NetworkId, PublicKey, Sealed, Sequence, Session, SessionId, Slot,
-    State, Tal, TransactionId, UnixNanos, Verified, VerifyError, Voucher,
+    ChannelId, DecodeError, Digest, NetworkId, PublicKey, Receipt, Sealed, Sequence, Session,
+    SessionId, Slot, State, Tal, TransactionId, UnixNanos, Verified, VerifyError, Voucher,
 };
 use thiserror::Error;
 
 use super::Ledger;
-use super::bills::{Bills, BillsError, Line, split};
-use crate::chain::ReceiptReader;
+use super::bills::{Bills, BillsError, Line, reach, split};
+use super::evidence::Evidence;
+use crate::chain::{ReceiptReader, Unpaid};
 use crate::store::{KeptVoucher, PaymentShelf, PaymentsError, VoucherBy};
 
 /// Vouchers, grants and bills of one host.
 #[derive(Debug)]
 pub struct Till {
-    host: PublicKey,
+    pub(super) host: PublicKey,
     ledger: Arc<dyn Ledger>,
     pub(super) receipts: ReceiptReader,
     pub(super) shelf: PaymentShelf,
     held: Mutex<HashMap<ChannelId, Held>>,
-    grants: Mutex<HashMap<SessionId, Grant>>,
+    /// By payer, so that those of one channel are found without a walk over all.
+    grants: Mutex<BTreeMap<(PublicKey, SessionId), Grant>>,
     bills: Mutex<Bills>,
     claims: Mutex<HashMap<TransactionId, ChannelId>>,
+    /// Channels whose payers would promise more than one redeem lists: what they have promised is redeemed now.
+    crowded: Mutex<HashSet<ChannelId>>,
+    pub(super) evidence: Mutex<BTreeMap<FraudKey, Evidence>>,
     /// One voucher at a time is compared and written; nobody else waits for that.
-    writing: Mutex<()>,
+    pub(super) writing: Mutex<()>,
 }
 
 /// The latest vouchers of a channel.
@@ -123,6 +128,9 @@ pub enum VoucherError {
     /// The session ends before the voucher could be redeemed.
     #[error("the session ends at {0}")]
     SessionExpired(UnixNanos),
+    /// The payer has ended the session, and its last slot is too near.
+    #[error("the payer has revoked the session as of slot {0}")]
+    SessionRevoked(Slot),
     /// The session has too little left.
     #[error("the session may spend {total}, {needed} would be needed")]
     SessionSpent {
@@ -157,6 +165,16 @@ pub enum VoucherError {
         /// The highest that is used.
         most: Sequence,
     },
+    /// It counts more functions and rates than one redeem lists.
+    #[error(
+        "one redeem cannot list what the voucher pays; up to {owed} tal, settled up to {settled}, it could"
+    )]
+    Parts {
+        /// What a voucher may owe for now: what it promises is redeemed at once, and then the rest can be promised.
+        owed: Tal,
+        /// The highest sequence in that.
+        settled: Sequence,
+    },
     /// The bills could not be listed.
     #[error(transparent)]
     Bills(#[from] BillsError),
@@ -183,11 +201,19 @@ impl Till {
             let promise = Promise { voucher: *voucher.document(), kept, session };
             held.entry(channel).or_default().put(by, promise);
         }
-        let mut grants = HashMap::new();
+        let mut grants = BTreeMap::new();
         for sealed in all.grants {
             let grant = sealed.verify::<Session>().map_err(|_| PaymentsError::Damaged("grants"))?;
             let session = grant.document().clone();
-            grants.insert(SessionId::of(grant.payload()), Grant { session, sealed });
+            let id = SessionId::of(grant.payload());
+            grants.insert((session.payer, id), Grant { session, sealed });
+        }
+        let mut evidence = BTreeMap::new();
+        let network = ledger.head().network().id();
+        for report in all.evidence {
+            let fraud = report.check(&network).map_err(|_| PaymentsError::Damaged("evidence"))?;
+            let piece = Evidence { fraud, report };
+            evidence.insert(piece.key(), piece);
         }
         Ok(Self {
             host,
@@ -198,6 +224,8 @@ impl Till {
             grants: Mutex::new(grants),
             bills: Mutex::default(),
             claims: Mutex::new(all.claims.into_iter().collect()),
+            crowded: Mutex::default(),
+            evidence: Mutex::new(evidence),
             writing: Mutex::default(),
         })
     }
@@ -297,6 +325,16 @@ impl Till {
         if voucher.settled < least || voucher.settled > most {
             return Err(VoucherError::Settles { given: voucher.settled, least, most });
         }
+        let payment = voucher.owed.saturating_sub(channel.redeemed);
+        let parts = match split(counted(), payment) {
+            Err(BillsError::Parts(count)) => {
+                let reached = reach(&lines, channel.redeemed);
+                let (owed, settled) = reached.ok_or(BillsError::Parts(count))?;
+                lock(&self.crowded).insert(voucher.channel);
+                return Err(VoucherError::Parts { owed, settled });
+            }
+            parts => parts?,
+        };
         let (payer, signer) = (channel.payer, *verified.signer());
         if signer == payer {
             return Ok(VoucherBy::Payer);
@@ -305,8 +343,6 @@ impl Till {
             return Err(VoucherError::PayerForeign { payer, found: signer });
         };
         let session = grant.document();
-        let payment = voucher.owed.saturating_sub(channel.redeemed);
-        let parts = split(counted(), payment)?;
         let scope = [
             (session.network == voucher.network, "of another network"),
             (session.key == signer, "another key signed"),
@@ -322,8 +358,13 @@ impl Till {
             return Err(VoucherError::SessionExpired(session.expires));
         }
         let key = SessionKey { channel: voucher.channel, session: SessionId::of(grant.payload()) };
-        let spent = head.session(&key).map_or(Tal::ZERO, |it| it.spent);
-        let needed = spent.saturating_add(payment);
+        let record = head.session(&key).copied().unwrap_or_default();
+        if let Some(until) = record.until
+            && slot(head, at).after(network.params().redeem_margin) >= until
+        {
+            return Err(VoucherError::SessionRevoked(until));
+        }
+        let needed = record.spent.saturating_add(payment);
         if needed > session.total {
             return Err(VoucherError::SessionSpent { total: session.total, needed });
         }
@@ -376,20 +417,47 @@ impl Till {
         sealed: &Sealed,
     ) -> Result<(), PaymentsError> {
         let id = SessionId::of(grant.payload());
-        if lock(&self.grants).contains_key(&id) {
+        let payer = grant.document().payer;
+        if lock(&self.grants).contains_key(&(payer, id)) {
             return Ok(());
         }
         self.shelf.put_grant(&id, sealed)?;
         let session = grant.document().clone();
-        lock(&self.grants).insert(id, Grant { session, sealed: sealed.clone() });
+        lock(&self.grants).insert((payer, id), Grant { session, sealed: sealed.clone() });
         Ok(())
     }
 
-    /// The grant of a payer to a session key.
-    pub(super) fn grant(&self, payer: &PublicKey, key: &PublicKey) -> Option<Sealed> {
+    /// The grant of a channel's payer to a session key; one that stands rather than one that was revoked.
+    pub(super) fn grant(
+        &self,
+        head: &State,
+        (id, channel): (ChannelId, &Channel),
+        key: &PublicKey,
+    ) -> Option<Sealed> {
         let grants = lock(&self.grants);
-        let fits = |it: &&Grant| it.session.payer == *payer && it.session.key == *key;
-        grants.values().filter(fits).max_by_key(|it| it.session.expires).map(|it| it.sealed.clone())
+        let stands = |session| revoked(head, id, session).is_none();
+        of_payer(&grants, channel.payer)
+            .filter(|(_, grant)| grant.session.key == *key)
+            .max_by_key(|(session, grant)| (stands(*session), grant.session.expires))
+            .map(|(_, grant)| grant.sealed.clone())
+    }
+
+    /// Keys of sessions that the channel's payer has ended there.
+    pub(super) fn revoked_keys(
+        &self,
+        head: &State,
+        (id, channel): (ChannelId, &Channel),
+    ) -> Vec<PublicKey> {
+        let grants = lock(&self.grants);
+        of_payer(&grants, channel.payer)
+            .filter(|(session, _)| revoked(head, id, *session).is_some())
+            .map(|(_, grant)| grant.session.key)
+            .collect()
+    }
+
+    /// Whether the payer would promise more than one redeem lists. The answer is given once.
+    pub(super) fn take_crowded(&self, channel: &ChannelId) -> bool {
+        lock(&self.crowded).remove(channel)
     }
 
     /// Redeems by batch under way.
@@ -447,16 +515,52 @@ impl Till {
             lock(&self.bills).forget(&channel);
         }
         let expired = |grant: &Grant| grant.session.expires <= now;
-        let ids: Vec<SessionId> = {
+        let ids: Vec<(PublicKey, SessionId)> = {
             let grants = lock(&self.grants);
             grants.iter().filter(|(_, grant)| expired(grant)).map(|(id, _)| *id).collect()
         };
         for id in ids {
-            self.shelf.remove_grant(&id)?;
+            self.shelf.remove_grant(&id.1)?;
             lock(&self.grants).remove(&id);
         }
         Ok(())
     }
+}
+
+impl Unpaid for Till {
+    /// Whether the bill may still be redeemed, or is in a claim that can be challenged: by the finalised state, since
+    /// what the head has paid may be undone.
+    fn is_unpaid(&self, receipt: &Receipt) -> bool {
+        let Some(payment) = &receipt.payment else { return false };
+        let id = payment.channel;
+        if lock(&self.claims).values().any(|claimed| *claimed == id) {
+            return true;
+        }
+        match self.ledger.finalised().channel(&id) {
+            Some(channel) => {
+                let was_claimed =
+                    channel.place(payment.sequence).is_some_and(|place| channel.used.has(place));
+                channel.host == self.host && payment.owed > channel.vouched && !was_claimed
+            }
+            // Its opening may not be final yet.
+            None => self.ledger.head().channel(&id).is_some(),
+        }
+    }
+}
+
+/// The grants of one payer.
+fn of_payer(
+    grants: &BTreeMap<(PublicKey, SessionId), Grant>,
+    payer: PublicKey,
+) -> impl Iterator<Item = (SessionId, &Grant)> {
+    let first = SessionId::from_digest(Digest::new([0; 32]));
+    let own = grants.range((payer, first)..).take_while(move |((by, _), _)| *by == payer);
+    own.map(|((_, session), grant)| (*session, grant))
+}
+
+/// The slot from which on nothing counts that a session's key signed in a channel, when the payer has ended it.
+pub(super) fn revoked(head: &State, channel: ChannelId, session: SessionId) -> Option<Slot> {
+    head.session(&SessionKey { channel, session }).and_then(|record| record.until)
 }
 
 /// The slot that counts: of the clock, or of the head where that is later.
@@ -475,7 +579,7 @@ fn opened<T: talea_ledger::Document>(
 }
 
 /// Each statement under a lock leaves what it guards whole, so a panic elsewhere says nothing about it.
-fn lock<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
     guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -45,6 +45,7 @@ action = one_of(**{
     "open": record(host=key, escrow=number, expires=number, batchcap=number, watermark=number),
     "topup": record(chan=digest, amount=number, expires_opt=number),
     "close": record(chan=digest),
+    "revoke-session": record(chan=digest, session=link(DOC)),
     "settle": record(of=one_of(claim=digest, stake=key, channel=digest)),
     "redeem": record(grant_opt=sealed, split=array_of(part, 64), voucher=sealed),
     "redeem-batch": record(
@@ -103,7 +104,7 @@ kept = one_of(
         watermark=number,
     ),
     claim=record(due=number, chan=digest, host=key, last=digest, bills=array_of(claimed, 64), payer=key),
-    session=record(spent=number),
+    session=record(spent=number, until_opt=number),
     stake=record(last=digest, until=number, amount=number, leaving=number),
     anchor=record(tx=digest, last=number, root=digest, slot=number, count=uint(4096, 1), first=number),
     fraud=record(

@@ -10,9 +10,27 @@ use crate::codec::{Blob, Document as _};
 use crate::id::TransactionId;
 use crate::pool::Reason;
 use crate::rules::{self, Rejection};
-use crate::sign::Domain;
-use crate::transaction::VerifiedTransaction;
+use crate::sign::{Domain, Sealed};
+use crate::transaction::{Transaction, VerifiedTransaction};
 use crate::units::UnixNanos;
+
+/// Why a transaction is not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It could be taken nowhere: the stable code says why.
+    Invalid(&'static str),
+    /// This node's pool has no room for it, or its sender cannot pay as this node sees it.
+    Unwanted(Reason),
+}
+
+impl Refused {
+    fn into_reason(self) -> Reason {
+        match self {
+            Self::Invalid(code) => Reason::new(code),
+            Self::Unwanted(reason) => reason,
+        }
+    }
+}
 
 impl Chain {
     /// Takes a transaction from somebody who waits for the answer.
@@ -22,15 +40,46 @@ impl Chain {
         envelope: &[u8],
         actions: &mut Vec<Action>,
     ) {
-        let outcome = match VerifiedTransaction::decode(envelope, &self.network.id()) {
-            Ok(transaction) => self.accept(transaction, actions),
-            Err(error) => Err(Reason::new(error.code())),
+        let outcome = match Sealed::decode(envelope) {
+            Ok(sealed) => self.judge_transaction(&sealed, actions),
+            Err(_) => Err(Refused::Invalid("malformed")),
         };
+        let outcome = outcome.map_err(Refused::into_reason);
         let is_new = matches!(outcome, Ok((_, true)));
         actions.push(Action::Answer { submission, outcome: outcome.map(|(id, _)| id) });
         if is_new && let Ok(envelope) = Blob::try_from(envelope) {
             actions.push(Action::Broadcast(Message::Transaction(envelope)));
         }
+    }
+
+    /// Judges a transaction and takes it into the pool: first what costs a look at the sender's account, then the
+    /// signatures, of which a redeem by batch carries more than a hundred. So whoever cannot pay the fee costs this
+    /// node the reading of the bytes and nothing more.
+    pub(super) fn judge_transaction(
+        &mut self,
+        sealed: &Sealed,
+        actions: &mut Vec<Action>,
+    ) -> Result<(TransactionId, bool), Refused> {
+        self.admissible(sealed).map_err(Refused::Unwanted)?;
+        let transaction = VerifiedTransaction::verify(sealed, &self.network.id())
+            .map_err(|error| Refused::Invalid(error.code()))?;
+        self.accept(transaction, actions).map_err(Refused::Unwanted)
+    }
+
+    /// Whether the pool could take what an envelope says it is. What cannot be read at all is for the verifier, which
+    /// names the fault.
+    fn admissible(&self, sealed: &Sealed) -> Result<(), Reason> {
+        let id = TransactionId::of(sealed.payload());
+        let Ok(transaction) = Transaction::decode(sealed.payload()) else { return Ok(()) };
+        let is_ours = sealed.domain() == Domain::Transaction
+            && transaction.network == self.network.id()
+            && sealed.signatures().iter().all(|signed| signed.key == transaction.sender);
+        if !is_ours || self.transaction_status(&id) != TransactionStatus::Unknown {
+            return Ok(());
+        }
+        let fee = self.network.fee(sealed.payload().len());
+        let standing = Self::standing(self.head_state(), &transaction.sender);
+        self.pool.admissible(&transaction.sender, transaction.nonce, fee, standing)
     }
 
     /// Takes a transaction into the pool. One that is here already is accepted once more, with no effect.

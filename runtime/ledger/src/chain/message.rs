@@ -1,7 +1,7 @@
 //! What nodes tell each other about the chain. Bounded on both sides; the network carries the bytes.
 
 use crate::block::Block;
-use crate::codec::{Blob, DecodeError, Decoder, Encoder, Field, List, choice, record};
+use crate::codec::{self, Blob, DecodeError, Field, List, choice, record};
 use crate::finality::{Commit, RoundNumber};
 use crate::id::{BlockId, TransactionId};
 use crate::sign::{ENVELOPE_LEN_MAX, Sealed, TRANSACTION_LEN_MAX};
@@ -113,19 +113,11 @@ pub enum Request {
 impl Message {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::with_capacity(1024);
-        self.put(&mut out);
-        out.finish()
+        codec::to_bytes(self, 1024)
     }
 
     /// Reads a message that fills `bytes` to the last byte.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        if bytes.len() > MESSAGE_LEN_MAX {
-            return Err(DecodeError::too_long(0, bytes.len() as u64, MESSAGE_LEN_MAX));
-        }
-        let mut input = Decoder::new(bytes);
-        let message = Self::take(&mut input)?;
-        input.end()?;
-        Ok(message)
+        codec::from_bytes(bytes, MESSAGE_LEN_MAX)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::author::Refused;
 use super::event::{Action, Peer};
 use super::import::HeaderOutcome;
 use super::message::{
@@ -244,13 +245,14 @@ impl Chain {
         if self.is_transaction_known(&TransactionId::of(sealed.payload())) {
             return;
         }
-        match VerifiedTransaction::verify(&sealed, &self.network.id()) {
-            Ok(transaction) => self.take_transaction(transaction, actions),
-            Err(error) => actions.push(Action::Refused { from, code: error.code() }),
+        match self.judge_transaction(&sealed, actions) {
+            // What the pool does not take is no fault of the peer: its view differs.
+            Ok(_) | Err(Refused::Unwanted(_)) => {}
+            Err(Refused::Invalid(code)) => actions.push(Action::Refused { from, code }),
         }
     }
 
-    /// What the pool does not take is no fault of the peer: its view differs.
+    /// A transaction whose signatures were checked outside. What the pool does not take is no fault of the peer.
     pub(super) fn take_transaction(
         &mut self,
         transaction: VerifiedTransaction,

@@ -192,6 +192,110 @@ fn submissions_are_answered_after_they_are_written_and_refused_with_a_reason() {
     assert_eq!(chain.pool().len(), 1);
 }
 
+/// Signed by `signer`, whoever the sender is.
+fn order(sender: u8, nonce: u64, amount: u64, signer: u8) -> Vec<u8> {
+    let transaction = Transaction {
+        action: Order::Transfer(Transfer { to: key(8).public(), amount: Tal(amount) }),
+        network: network().id(),
+        sender: key(sender).public(),
+        nonce: Nonce(nonce),
+        builds_on: None,
+    };
+    transaction.seal(&key(signer)).encode()
+}
+
+/// The same envelope with one bit of its signature changed.
+fn forged(mut envelope: Vec<u8>) -> Vec<u8> {
+    let place = envelope.windows(64).position(|part| part[..2] == [0x58, 64]).unwrap() + 5;
+    envelope[place] ^= 1;
+    envelope
+}
+
+#[test]
+fn law_9_who_cannot_pay_the_fee_costs_no_signature_and_no_place() {
+    let mut chain = open(1);
+    let mut judge = |envelope: Vec<u8>| {
+        submit(&mut chain, UnixNanos::ZERO, envelope).map_err(|reason| reason.to_string())
+    };
+    // The signature is bad in each: that it is not what is named shows that it was not looked at.
+    for (code, bad) in [("cannot-pay", order(5, 0, 1, 5)), ("nonce-gap", order(9, 9_999, 1, 9))] {
+        assert_eq!(judge(forged(bad)), Err(code.to_owned()));
+    }
+    assert_eq!(judge(order(5, 0, 1, 5)), Err("cannot-pay".to_owned()), "a good one neither");
+    assert_eq!(judge(forged(order(9, 0, 1, 9))), Err("bad-signature".to_owned()), "it could pay");
+    assert_eq!(judge(order(9, 0, 1, 5)), Err("wrong-signer".to_owned()), "nobody pays for others");
+    assert_eq!(chain.pool().len(), 0);
+    // A peer is blamed for a forgery, not for a sender whose money this node does not see.
+    let heard = |chain: &mut Chain, envelope: Vec<u8>| {
+        let message = Message::Transaction(envelope.try_into().unwrap());
+        code(&hear(chain, UnixNanos::ZERO, message))
+    };
+    assert_eq!(heard(&mut chain, forged(order(5, 0, 1, 5))), None);
+    assert_eq!(heard(&mut chain, forged(order(9, 0, 1, 9))), Some("bad-signature"));
+    assert_eq!(chain.pool().len(), 0);
+    assert_eq!(heard(&mut chain, order(9, 0, 1, 9)), None);
+    assert_eq!(chain.pool().len(), 1);
+}
+
+/// Delivers what the chains say to each other, `from` one to all others, until nobody says anything more.
+fn talk(chains: &mut [Chain], now: UnixNanos, from: usize, actions: Vec<Action>) {
+    let mut said: Vec<(usize, Vec<Action>)> = vec![(from, actions)];
+    while let Some((from, actions)) = said.pop() {
+        for action in actions {
+            let (to, message) = match action {
+                Action::Broadcast(message) => (None, message),
+                Action::Send { to, message } => (Some(to.0 as usize), message),
+                _ => continue,
+            };
+            for (at, chain) in chains.iter_mut().enumerate() {
+                if at != from && to.is_none_or(|to| to == at) {
+                    let from = Peer(from as u64);
+                    let event = Event::Message { from, message: message.clone() };
+                    said.push((at, chain.handle(now, event)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_double_spend_across_branches_is_paid_once_and_the_other_has_its_reason() {
+    let mut chains: Vec<Chain> = (1..=3).map(open).collect();
+    // Two orders with one number, each given to another node, while the nodes do not hear each other.
+    let rivals = [order(9, 0, 70, 9), order(9, 0, 80, 9)];
+    let mut ids = Vec::new();
+    for (at, rival) in rivals.into_iter().enumerate() {
+        ids.push(submit(&mut chains[at], UnixNanos::ZERO, rival).unwrap());
+    }
+    for slot in 1..=3 {
+        for chain in &mut chains[..2] {
+            chain.handle(at(slot), Event::Tick);
+        }
+    }
+    assert!(chains[..2].iter().all(|chain| chain.head().height == Height(1)), "a branch each");
+    // They hear each other, and go on until a block is final.
+    for slot in 4..=40 {
+        for number in 0..chains.len() {
+            let actions = chains[number].handle(at(slot), Event::Tick);
+            talk(&mut chains, at(slot), number, actions);
+        }
+    }
+    for chain in &chains {
+        assert!(chain.finalised().height > Height(2), "{:?}", chain.finalised());
+        let paid = chain.finalised_state().account(&key(8).public()).balance;
+        assert!([Tal(70), Tal(80)].contains(&paid), "{paid}");
+        assert_eq!(chain.finalised_state().account(&key(9).public()).nonce, Nonce(1));
+        chain.finalised_state().conserved().unwrap();
+    }
+    let lost = if chains[0].finalised_state().account(&key(8).public()).balance == Tal(70) {
+        1
+    } else {
+        0
+    };
+    let status = chains[lost].transaction_status(&ids[lost]);
+    assert_eq!(status, TransactionStatus::Rejected(Reason::new("nonce-used")));
+}
+
 #[test]
 fn an_authority_rests_when_its_head_is_final_and_nothing_is_pending() {
     let mut chain = open(1);

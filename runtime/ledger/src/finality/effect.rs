@@ -1,7 +1,7 @@
 //! What voting asks of the chain, and why votes are refused.
 
 use super::vote::{Commit, Equivocation, RoundNumber, Target};
-use crate::codec::{DecodeError, Decoder, Encoder, Field, record};
+use crate::codec::{self, DecodeError, Field, record};
 use crate::id::{BlockId, PublicKey, SecretKey};
 use crate::sign::{self, Domain, Sealed, VerifyError};
 
@@ -60,17 +60,12 @@ record! {
 impl RoundStart {
     /// The bytes to be stored.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::with_capacity(<Self as Field>::LEN_MAX);
-        self.put(&mut out);
-        out.finish()
+        codec::to_bytes(self, <Self as Field>::LEN_MAX)
     }
 
     /// Reads stored bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Decoder::new(bytes);
-        let start = Self::take(&mut input)?;
-        input.end()?;
-        Ok(start)
+        codec::from_bytes(bytes, <Self as Field>::LEN_MAX)
     }
 }
 

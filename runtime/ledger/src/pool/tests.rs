@@ -39,7 +39,7 @@ fn refused(pool: &mut Pool, new: Arc<VerifiedTransaction>, standing: Standing) -
 }
 
 #[test]
-fn only_who_can_pay_gets_in_and_within_the_window() {
+fn law_9_only_who_can_pay_gets_in_and_within_the_window() {
     let mut pool = pool();
     let poor = Standing { nonce: Nonce(3), balance: Tal(25) };
     assert_eq!(refused(&mut pool, transaction(1, 2, 1), poor), "nonce-used");

@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::record::{Channel, Key, SessionKey, Window};
 use crate::id::{ChannelId, PublicKey};
 use crate::session::Session;
-use crate::transaction::{CloseChannel, OpenChannel, Part, Redeem, Signer, TopUp};
+use crate::transaction::{CloseChannel, OpenChannel, Part, Redeem, RevokeSession, Signer, TopUp};
 use crate::units::{Sequence, Tal};
 use crate::voucher::Voucher;
 
@@ -103,6 +103,27 @@ pub(super) fn close(draft: &mut Draft<'_>, action: &CloseChannel) -> Result<(), 
     Ok(())
 }
 
+/// The payer ends a session in a channel. The host has the closing window to redeem what the key has signed.
+pub(super) fn revoke_session(
+    draft: &mut Draft<'_>,
+    action: &RevokeSession,
+) -> Result<(), Rejection> {
+    let mut channel = live(draft, &action.channel)?;
+    if draft.sender != channel.payer {
+        return Err(Rejection::NotOwner { owner: channel.payer });
+    }
+    let key = SessionKey { channel: action.channel, session: action.session };
+    let mut record = draft.get_session(&key).unwrap_or_default();
+    if record.until.is_some() {
+        return Err(Rejection::Taken("session's end"));
+    }
+    record.until = Some(draft.place.slot.after(draft.network.params().close_window));
+    draft.put_session(&key, record);
+    channel.last = draft.id;
+    draft.put_channel(&action.channel, channel);
+    Ok(())
+}
+
 /// Gives the rest of a channel back whose deadline has passed.
 pub(super) fn settle(draft: &mut Draft<'_>, id: &ChannelId) -> Result<(), Rejection> {
     let channel = draft.get_channel(id).ok_or(Rejection::Unknown("channel"))?;
@@ -168,7 +189,8 @@ fn pay_parts(
     parts.iter().try_for_each(|part| draft.pay(host, &part.function, part.royalty, part.amount))
 }
 
-/// Counts what a session spends of a channel; what it signed counts until its grant expires.
+/// Counts what a session spends of a channel; what it signed counts until its grant expires, or is revoked and the
+/// host's time has passed.
 pub(super) fn spend(
     draft: &mut Draft<'_>,
     key: &SessionKey,
@@ -179,6 +201,9 @@ pub(super) fn spend(
         return Err(Rejection::SessionExpired);
     }
     let mut record = draft.get_session(key).unwrap_or_default();
+    if record.until.is_some_and(|until| draft.place.slot >= until) {
+        return Err(Rejection::SessionExpired);
+    }
     let over = Rejection::SessionTotal { total: session.total, spent: record.spent };
     let spent = record.spent.checked_add(amount).filter(|spent| *spent <= session.total);
     record.spent = spent.ok_or(over)?;

@@ -3,7 +3,7 @@
 //! A record's bytes are canonical like every document's; a key's path in the tree is the hash of its bytes.
 
 use crate::codec::{
-    DecodeError, DecodeReason, Decoder, Document, Encoder, Field, List, choice, record,
+    self, DecodeError, DecodeReason, Decoder, Document, Encoder, Field, List, choice, record,
 };
 use crate::fraud::FraudKind;
 use crate::id::{
@@ -306,11 +306,13 @@ record! {
 }
 
 record! {
-    /// What a session has spent of a channel.
+    /// What a session has spent of a channel, and when the payer has ended it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct SessionRecord {
         /// In sum.
         "spent" => pub spent: Tal,
+        /// Revoked: from this slot on nothing counts that its key signed.
+        "until" => pub until: Option<Slot>,
     }
 }
 
@@ -383,17 +385,12 @@ impl Key {
 
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::with_capacity(64);
-        self.put(&mut out);
-        out.finish()
+        codec::to_bytes(self, 64)
     }
 
     /// Reads a key that fills `bytes` to the last byte.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Decoder::new(bytes);
-        let key = Self::take(&mut input)?;
-        input.end()?;
-        Ok(key)
+        codec::from_bytes(bytes, <Self as Field>::LEN_MAX)
     }
 }
 

@@ -281,6 +281,7 @@ fn act(draft: &mut Draft<'_>, transaction: &VerifiedTransaction) -> Result<(), R
         (Action::OpenChannel(action), _) => channel::open(draft, action),
         (Action::TopUp(action), _) => channel::top_up(draft, action),
         (Action::CloseChannel(action), _) => channel::close(draft, action),
+        (Action::RevokeSession(action), _) => channel::revoke_session(draft, action),
         (Action::Settle(action), _) => match &action.lock {
             Lock::Claim(id) => claim::settle(draft, id),
             Lock::Stake(owner) => account::settle(draft, owner),

@@ -2,14 +2,19 @@
 
 use crate::batch::{Batch, Proof};
 use crate::bundle::{InputPayload, ReceiptPayload};
-use crate::codec::{Blob, List, choice, record};
-use crate::id::{ChannelId, Digest, FunctionId, ProfileId, PublicKey, TransactionId};
+use crate::codec::{self, Blob, DecodeError, Field, List, choice, record};
+use crate::fraud::Fraud;
+use crate::id::{
+    ChannelId, Digest, FunctionId, NetworkId, ProfileId, PublicKey, SessionId, TransactionId,
+};
 use crate::merkle::{LeafCount, LeafIndex, Path};
 use crate::message::{Endpoint, FunctionName, HeaderName, Method, Namespace};
 use crate::price::Price;
 use crate::registration::{HEADER_NAMES_MAX, Kind, Limits};
 use crate::sign::Sealed;
 use crate::units::{BatchNumber, Ppm, Sequence, Slot, Tal};
+
+use super::CarriedError;
 
 /// Most methods of one grant: HTTP registers about 40, of which a service uses a handful.
 pub const METHODS_MAX: usize = 16;
@@ -54,6 +59,8 @@ choice! {
         "topup" => TopUp(TopUp),
         /// The payer begins the closing window; the host closes at once.
         "close" => CloseChannel(CloseChannel),
+        /// The payer ends a session in one channel.
+        "revoke-session" => RevokeSession(RevokeSession),
         /// Pays out what a lock holds when its time has passed.
         "settle" => Settle(Settle),
         /// A payment by voucher.
@@ -250,6 +257,18 @@ record! {
 }
 
 record! {
+    /// Ends a session in one channel. What its key has signed can be redeemed for the network's closing window, as
+    /// when the channel closes: the host has done that work in good faith.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct RevokeSession {
+        /// The channel.
+        "chan" => pub channel: ChannelId,
+        /// The grant's name.
+        "session" => pub session: SessionId,
+    }
+}
+
+record! {
     /// Pays out what a lock holds when its time has passed. Anyone may send it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Settle {
@@ -412,6 +431,26 @@ record! {
     }
 }
 
+impl ReportFraud {
+    /// No evidence is longer.
+    pub const LEN_MAX: usize = <Self as Field>::LEN_MAX;
+
+    /// The evidence alone, as it is kept and handed on outside of a transaction.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::to_bytes(self, 4096)
+    }
+
+    /// Reads evidence that fills `bytes` to the last byte.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::from_bytes(bytes, Self::LEN_MAX)
+    }
+
+    /// What it proves, once both receipts are signed by their host for this network.
+    pub fn check(&self, network: &NetworkId) -> Result<Fraud, CarriedError> {
+        super::carried::fraud(self, network)
+    }
+}
+
 /// What an order is about. Each keeps the id of the last transaction on it, which another can name to build on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
@@ -450,6 +489,7 @@ impl Action {
             Self::OpenChannel(_) => Resource::Account(sender),
             Self::TopUp(action) => Resource::Channel(action.channel),
             Self::CloseChannel(action) => Resource::Channel(action.channel),
+            Self::RevokeSession(action) => Resource::Channel(action.channel),
             Self::Settle(action) => match action.lock {
                 Lock::Claim(claim) => Resource::Claim(claim),
                 Lock::Stake(key) => Resource::Stake(key),

@@ -17,7 +17,8 @@ use crate::units::{Ppm, Sequence, Tal, UnixNanos};
 use crate::voucher::Voucher;
 
 use super::{
-    ANSWER_BODY_MAX, Action, Answer, Bill, ProvenReceipt, Redeem, RedeemBatch, Transaction,
+    ANSWER_BODY_MAX, Action, Answer, Bill, ProvenReceipt, Redeem, RedeemBatch, ReportFraud,
+    Transaction,
 };
 
 /// What was found to hold.
@@ -158,13 +159,16 @@ pub(super) fn check(transaction: &Transaction) -> Result<Carried, CarriedError> 
         Action::Redeem(action) => voucher(action, &transaction.sender, network),
         Action::RedeemBatch(action) => bills(action, &transaction.sender, network),
         Action::Answer(action) => answer(action),
-        Action::ReportFraud(action) => {
-            let first = proven("first receipt", &action.first, network)?;
-            let second = proven("second receipt", &action.second, network)?;
-            fraud::check(&first, &second).map(Carried::Fraud).ok_or(CarriedError::NoFraud)
-        }
+        Action::ReportFraud(action) => fraud(action, network).map(Carried::Fraud),
         _ => Ok(Carried::None),
     }
+}
+
+/// What two receipts prove.
+pub(super) fn fraud(action: &ReportFraud, network: &NetworkId) -> Result<Fraud, CarriedError> {
+    let first = proven("first receipt", &action.first, network)?;
+    let second = proven("second receipt", &action.second, network)?;
+    fraud::check(&first, &second).ok_or(CarriedError::NoFraud)
 }
 
 fn failed(part: &'static str) -> impl Fn(VerifyError) -> CarriedError {

@@ -251,6 +251,10 @@ fn money() -> Vec<(&'static str, Action)> {
             }),
         ),
         ("close", Action::CloseChannel(CloseChannel { channel: channel() })),
+        (
+            "revoke-session",
+            Action::RevokeSession(RevokeSession { channel: channel(), session: session().id() }),
+        ),
         ("settle", Action::Settle(Settle { lock: Lock::Claim(claim) })),
         (
             "redeem",
@@ -390,7 +394,7 @@ fn records() -> Vec<(&'static str, Key, Record)> {
         (
             "record-session",
             Key::Session(SessionKey { channel: channel(), session: session().id() }),
-            Record::Session(SessionRecord { spent: Tal(18_649) }),
+            Record::Session(SessionRecord { spent: Tal(18_649), until: Some(Slot(950)) }),
         ),
         ("record-stake", Key::Stake(host), Record::Stake(stake)),
         ("record-fraud", Key::Fraud(fraud_key), Record::Fraud(Box::new(fraud))),

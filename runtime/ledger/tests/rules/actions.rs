@@ -1,6 +1,6 @@
 //! Each action does what it says.
 
-use talea_ledger::rules::record::{FraudKey, GrantKey, SessionKey};
+use talea_ledger::rules::record::{FraudKey, GrantKey, SessionKey, SessionRecord};
 use talea_ledger::sign::seal_document;
 use talea_ledger::transaction::*;
 use talea_ledger::*;
@@ -142,6 +142,50 @@ fn a_voucher_pays_host_and_author_and_the_rest_returns() {
     assert_eq!(world.balance(&payer()), FUND - 1600 - 2 * FEE);
     assert!(world.state.channel(&channel).is_none());
     assert_eq!(world.send(&stranger(), settle), Err("unknown"));
+}
+
+#[test]
+fn a_revoked_session_counts_for_the_hosts_window_and_no_longer() {
+    let mut world = World::new();
+    let channel = world.open(10_000, 1000);
+    let session = session(&world);
+    let grant = || seal_document(&payer(), &session);
+    let action = RevokeSession { channel, session: session.id() };
+    let revoke = || Action::RevokeSession(action);
+    let by_voucher = |world: &World, owed, settled, payment| {
+        let voucher = world.voucher(channel, owed, settled);
+        redeem(&session_key(), &voucher, &[(0, payment)], Some(grant()))
+    };
+    let first = by_voucher(&world, 100, 1, 100);
+    world.send(&host(), first).unwrap();
+    let root = world.state.root();
+    assert_eq!(world.send(&host(), revoke()), Err("not-owner"));
+    let elsewhere = RevokeSession { channel: ChannelId::new([8; 32]), ..action };
+    assert_eq!(world.send(&payer(), Action::RevokeSession(elsewhere)), Err("unknown"));
+    assert_eq!(world.state.root(), root);
+    let until = Slot(world.slot().0 + 20);
+    world.send(&payer(), revoke()).unwrap();
+    let key = SessionKey { channel, session: session.id() };
+    let record = SessionRecord { spent: Tal(100), until: Some(until) };
+    assert_eq!(world.state.session(&key), Some(&record));
+    // The end that was set first stands: the payer cannot shorten it, nor the host lengthen it.
+    assert_eq!(world.send(&payer(), revoke()), Err("taken"));
+    // What the key has signed is redeemed within the window, by voucher and by batch.
+    let second = by_voucher(&world, 150, 2, 50);
+    world.send(&host(), second).unwrap();
+    let call = world.call(&session_key(), channel, 3);
+    let batch =
+        |call: Call| Action::RedeemBatch(Box::new(redeem_batch(channel, &[call], vec![grant()])));
+    world.send(&host(), batch(call)).unwrap();
+    world.pass(20);
+    let root = world.state.root();
+    let third = by_voucher(&world, 300, 4, 50);
+    assert_eq!(world.send(&host(), third), Err("session-expired"));
+    let late = world.call(&session_key(), channel, 5);
+    assert_eq!(world.send(&host(), batch(late)), Err("session-expired"));
+    assert_eq!(world.state.root(), root);
+    // The payer's own word counts as before.
+    world.redeem(&payer(), &world.voucher(channel, 300, 4), &[(0, 50)]).unwrap();
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn orders(
         ),
         (payer(), Action::TopUp(TopUp { channel, amount: Tal(5), expires: Some(Slot(9000)) })),
         (payer(), Action::CloseChannel(CloseChannel { channel })),
+        (payer(), Action::RevokeSession(RevokeSession { channel, session: session.id() })),
         (host(), redeem(&session_key(), &voucher, &[(7, 500)], Some(grant.clone()))),
         (host(), Action::RedeemBatch(Box::new(redeem_batch(channel, &[call], vec![grant])))),
         (payer(), Action::Challenge(Challenge { sequence: Sequence(2), claim })),

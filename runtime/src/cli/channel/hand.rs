@@ -57,7 +57,8 @@ impl<'w> Hand<'w> {
     }
 }
 
-fn read(path: &Path) -> Result<(Sealed, Session), Failure> {
+/// Reads a grant from its file.
+pub(super) fn read(path: &Path) -> Result<(Sealed, Session), Failure> {
     let bytes =
         std::fs::read(path).or_exit(Exit::NoInput, || format!("cannot read {}", path.display()))?;
     let wrong = || format!("{} is not a session", path.display());

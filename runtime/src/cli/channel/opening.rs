@@ -57,11 +57,6 @@ impl Bank<'_> {
         Pair { payer: self.hand.payer(), host: self.host, network: self.network.id() }
     }
 
-    /// The channel that was opened from here, if any.
-    pub(in crate::cli) fn known(&self) -> Result<Option<ChannelId>, Failure> {
-        Ok(self.pair().opened(self.hand.wallet.home())?.map(|opened| opened.channel))
-    }
-
     /// A channel that pays for `cap` beyond what it owes: the known one, topped up if need be, or a new one.
     pub(in crate::cli) async fn usable(
         &self,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use talea_ledger::batch::{Proof, verify_receipt};
+use talea_ledger::bundle::ReceiptPayload;
 use talea_ledger::{
     ChannelId, Document as _, FunctionId, Outcome, Receipt, ReceiptId, Sequence, Tal,
 };
@@ -29,9 +30,14 @@ pub(super) struct Answered {
     bill: u64,
     /// The receipt itself, its proof verified, when the node put both into the answer.
     pub(super) proven: Option<Receipt>,
+    /// Its bytes and its proof.
+    pub(super) papers: Option<Papers>,
     /// How it was paid, if it was.
     pub(super) paid: Option<Paid>,
 }
+
+/// A receipt's bytes and what proves them.
+pub(super) type Papers = (ReceiptPayload, Proof);
 
 /// Where a bill went.
 #[derive(Clone, Debug)]
@@ -63,7 +69,7 @@ pub(super) fn read(answer: Answer, sent: Bytes) -> Result<Answered, Failure> {
         });
     }
     let receipt = header(&answer, "talea-receipt")?;
-    let proven = proven(&answer, receipt)?;
+    let (proven, papers) = proven(&answer, receipt)?.unzip();
     Ok(Answered {
         receipt,
         function: header(&answer, "talea-function")?,
@@ -71,6 +77,7 @@ pub(super) fn read(answer: Answer, sent: Bytes) -> Result<Answered, Failure> {
         fuel: header(&answer, "talea-fuel")?,
         bill: header(&answer, "talea-bill")?,
         proven,
+        papers,
         paid: None,
         status: answer.status,
         sent,
@@ -89,7 +96,7 @@ fn header<T: std::str::FromStr>(answer: &Answer, name: &str) -> Result<T, Failur
 }
 
 /// Verifies the receipt that came with the answer, if it did.
-fn proven(answer: &Answer, id: ReceiptId) -> Result<Option<Receipt>, Failure> {
+fn proven(answer: &Answer, id: ReceiptId) -> Result<Option<(Receipt, Papers)>, Failure> {
     let part = |name: &str| answer.header(name).and_then(from_base64url);
     let (Some(payload), Some(proof)) = (part("talea-receipt-payload"), part("talea-receipt-proof"))
     else {
@@ -102,7 +109,9 @@ fn proven(answer: &Answer, id: ReceiptId) -> Result<Option<Receipt>, Failure> {
     if ReceiptId::of(&payload) != id {
         return Err(contradicts("its receipt"));
     }
-    Ok(Some(verified.document().clone()))
+    let receipt = verified.document().clone();
+    let payload = payload.try_into().or_exit(Exit::Mismatch, || "the receipt is too long")?;
+    Ok(Some((receipt, (payload, proof))))
 }
 
 fn contradicts(part: &str) -> Failure {

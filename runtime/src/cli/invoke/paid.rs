@@ -8,10 +8,12 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use talea_ledger::bundle::BundledRun;
 use talea_ledger::price::bill;
 use talea_ledger::sign::seal_document;
 use talea_ledger::{
-    ChannelId, Fuel, FunctionId, Input, Pages, Payment, Price, Run, Sequence, Tal, UnixNanos,
+    Bundle, ChannelId, Document as _, Fuel, FunctionId, Input, Pages, Payment, Price, Run, Sealed,
+    Sequence, Tal, UnixNanos,
 };
 
 use super::PayArgs;
@@ -19,7 +21,7 @@ use super::answer::{Answered, Paid, read};
 use super::order::{Wanted, request};
 use crate::cli::channel::hand::Hand;
 use crate::cli::channel::opening::{Bank, Wish, network_of};
-use crate::cli::channel::promise;
+use crate::cli::channel::promise::{self, Given};
 use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure, OrExit as _};
 use crate::cli::terms::{LimitTerms, Registered, Terms};
@@ -59,10 +61,13 @@ pub(super) async fn call(
     };
     let book = RunBook::open(wallet.home(), channel).map_err(book_failure)?;
     let mut answered = send(client, wanted, &book, sequence).await?;
+    let bundle = papers_of(client, &hand, &terms, &book, sequence, &answered).await?;
     if args.on_credit {
+        promise::witnessed(&book, &bundle)?;
         return Ok(answered);
     }
-    let short = promised(client, &hand, &terms, channel, &book, &answered).await?;
+    promise::count(&book, &bundle)?;
+    let short = promised(client, &hand, &terms, channel, &book).await?;
     let vouched = book.tally().map_err(book_failure)?.vouched();
     answered.paid = Some(Paid { channel, sequence, vouched, short });
     Ok(answered)
@@ -147,27 +152,46 @@ async fn send(
     Ok(answered)
 }
 
-/// Counts the receipt and gives the host a voucher for it. Says why the host has less than it could have.
+/// The receipt with its run and proof: from the answer, or, when it was too long for its head, from the node.
+async fn papers_of(
+    client: &Client,
+    hand: &Hand<'_>,
+    terms: &Terms,
+    book: &RunBook,
+    sequence: Sequence,
+    answered: &Answered,
+) -> Result<Bundle, Failure> {
+    let Some((receipt, proof)) = &answered.papers else {
+        let signer = Some((hand.wallet, terms.network));
+        let bundle = papers::fetch(client, answered.receipt, signer).await?;
+        bundle.check().or_exit(Exit::Mismatch, || "the receipt does not hold")?;
+        return Ok(bundle);
+    };
+    let (order, _) = book.get(sequence).map_err(book_failure)?;
+    Ok(Bundle {
+        function: None,
+        input: None,
+        output: None,
+        run: BundledRun::Paid(sealed_run(&order)?),
+        proof: proof.clone(),
+        input_body: None,
+        output_body: None,
+        receipt: receipt.clone(),
+    })
+}
+
+/// Gives the host a voucher for all that was counted. Says why the host has less than it could have.
 async fn promised(
     client: &Client,
     hand: &Hand<'_>,
     terms: &Terms,
     channel: ChannelId,
     book: &RunBook,
-    answered: &Answered,
 ) -> Result<Option<String>, Failure> {
-    match &answered.proven {
-        Some(receipt) => promise::count(book, receipt)?,
-        None => {
-            // It was too long for the answer's head.
-            let signer = Some((hand.wallet, terms.network));
-            let bundle = papers::fetch(client, answered.receipt, signer).await?;
-            let checked = bundle.check();
-            let checked = checked.or_exit(Exit::Mismatch, || "the receipt does not hold")?;
-            promise::count(book, checked.receipt().document())?;
-        }
-    }
     match promise::give(client, hand, terms.network, channel, book).await {
+        Ok(Given::Part(_)) => {
+            Ok(Some("more functions than one redeem lists: the rest is promised later".to_owned()))
+        }
         Ok(_) if book.tally().map_err(book_failure)?.has_gap() => {
             Ok(Some("a bill before this one was not seen: --retry gets it".to_owned()))
         }
@@ -293,12 +317,8 @@ fn affordable_output(args: &PayArgs, price: &Price, sent: u64) -> u64 {
 /// Holds the receipt against the run that was signed.
 fn check_paid(answered: &Answered, order: &Order) -> Result<(), Failure> {
     let Some(receipt) = &answered.proven else { return Ok(()) };
-    let sealed = order.headers.iter().find(|(name, _)| name == "talea-run");
-    let run = sealed
-        .and_then(|(_, text)| super::order::from_base64url(text))
-        .and_then(|bytes| talea_ledger::Sealed::decode(&bytes).ok())
-        .and_then(|sealed| talea_ledger::Document::decode(sealed.payload()).ok());
-    let run: Run = run.ok_or_else(|| Failure::said(Exit::Data, "the kept run cannot be read"))?;
+    let run = Run::decode(sealed_run(order)?.payload());
+    let run = run.or_exit(Exit::Data, || "the kept run cannot be read")?;
     match talea_ledger::audit::against_run(receipt, &run) {
         None => Ok(()),
         Some(difference) => {
@@ -308,6 +328,15 @@ fn check_paid(answered: &Answered, order: &Order) -> Result<(), Failure> {
                 .advise("do not pay this host; `talea receipt save` keeps the proof"))
         }
     }
+}
+
+/// The run of a kept order, as it was signed.
+fn sealed_run(order: &Order) -> Result<Sealed, Failure> {
+    let sealed = order.headers.iter().find(|(name, _)| name == "talea-run");
+    let sealed = sealed
+        .and_then(|(_, text)| super::order::from_base64url(text))
+        .and_then(|bytes| Sealed::decode(&bytes).ok());
+    sealed.ok_or_else(|| Failure::said(Exit::Data, "the kept run cannot be read"))
 }
 
 fn listed(headers: &HeaderMap) -> Result<Vec<(String, String)>, Failure> {

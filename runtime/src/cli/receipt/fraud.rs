@@ -3,23 +3,33 @@
 //! A host gives a sequence of a channel one receipt, and no two bills count the same money. Two receipts with their
 //! host's signature that break this are proof by themselves; the ledger keeps it and takes the host's stake.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use clap::Args;
-use serde_json::json;
+use http::{Method, header};
+use serde_json::{Value, json};
 use talea_ledger::transaction::{ProvenReceipt, ReportFraud};
 use talea_ledger::{Action, Bundle, Fraud, Receipt, fraud};
 
 use super::obtain;
 use crate::cli::channel::opening::network_of;
+use crate::cli::client::{Client, encode_query, request};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Ran};
 use crate::cli::ledger::teller;
 use crate::cli::screen::Ink;
 use crate::cli::{Context, NodeArgs, SignerArgs};
 
+/// How often the node is asked whether it has reported: a few times in each of its rounds.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
 /// What `talea receipt fraud` takes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   talea receipt fraud one.talea other.talea             offline: exit code 3 when they prove fraud
-  talea receipt fraud one.talea other.talea --report    and put the proof on the ledger, for a fee
+  talea receipt fraud one.talea other.talea --report    and put the proof on the ledger
+
+The node keeps the proof. Where it reports it by itself, that costs nothing; otherwise this wallet pays the fee.
 
 Exit codes: 0 the two contradict nothing, 3 they prove fraud.")]
 pub(in crate::cli) struct FraudArgs {
@@ -43,10 +53,12 @@ pub(super) async fn run(args: &FraudArgs, context: &Context) -> Ran {
     let (one, other) = (said(&first)?, said(&second)?);
     let found = fraud::check(&one, &other);
     let reported = match (&found, args.report) {
-        (Some(_), true) => Some(report(args, &one, &first, &second, context).await?),
+        (Some(fraud), true) => {
+            Some(report(args, fraud, &one, evidence(&first, &second), context).await?)
+        }
         _ => None,
     };
-    show(found.as_ref(), reported, context);
+    show(found.as_ref(), reported.as_ref(), context);
     Ok(if found.is_some() { Exit::Mismatch } else { Exit::Ok })
 }
 
@@ -57,33 +69,87 @@ fn said(bundle: &Bundle) -> Result<Receipt, Failure> {
     Ok(verified.document().clone())
 }
 
-async fn report(
-    args: &FraudArgs,
-    receipt: &Receipt,
-    first: &Bundle,
-    second: &Bundle,
-    context: &Context,
-) -> Result<String, Failure> {
-    let (client, wallet) = (args.node.client(), args.signer.wallet(context)?);
-    let network = network_of(&client, receipt.network).await?;
+fn evidence(first: &Bundle, second: &Bundle) -> ReportFraud {
     let proven = |bundle: &Bundle| ProvenReceipt {
         proof: bundle.proof.clone(),
         receipt: bundle.receipt.clone(),
     };
-    let (first, second) = (proven(first), proven(second));
-    let action = Action::ReportFraud(Box::new(ReportFraud { first, second }));
-    let settled = teller::send(&client, &network, wallet.key(), action, args.node.timeout).await?;
-    Ok(settled.id.to_string())
+    ReportFraud { first: proven(first), second: proven(second) }
 }
 
-fn show(found: Option<&Fraud>, reported: Option<String>, context: &Context) {
+/// How the proof came to the ledger.
+struct Reported {
+    transaction: String,
+    /// Who paid for it: `node`, `wallet`, or `before` when it was there.
+    by: &'static str,
+}
+
+async fn report(
+    args: &FraudArgs,
+    fraud: &Fraud,
+    receipt: &Receipt,
+    evidence: ReportFraud,
+    context: &Context,
+) -> Result<Reported, Failure> {
+    let (client, wallet) = (args.node.client(), args.signer.wallet(context)?);
+    let network = network_of(&client, receipt.network).await?;
+    match handed_in(&client, &evidence).await?.as_str() {
+        "recorded" => {
+            let transaction = recorded(&client, fraud, args.node.timeout).await?;
+            return Ok(Reported { transaction, by: "before" });
+        }
+        "soon" => {
+            let _waiting = context.screen.spinner("waiting for the node's report");
+            let transaction = recorded(&client, fraud, args.node.timeout).await?;
+            return Ok(Reported { transaction, by: "node" });
+        }
+        _ => {}
+    }
+    let action = Action::ReportFraud(Box::new(evidence));
+    let settled = teller::send(&client, &network, wallet.key(), action, args.node.timeout).await?;
+    Ok(Reported { transaction: settled.id.to_string(), by: "wallet" })
+}
+
+/// Gives the evidence to the node, which keeps it. What it does with it.
+async fn handed_in(client: &Client, evidence: &ReportFraud) -> Result<String, Failure> {
+    let request = request(client, Method::POST, "/fraud")
+        .header(header::CONTENT_TYPE, "application/cbor")
+        .body(Bytes::from(evidence.encode()))
+        .or_exit(Exit::Failed, || "the request cannot be written")?;
+    let answer = client.expect(request).await?;
+    let view: Value = serde_json::from_slice(&answer.body)
+        .or_exit(Exit::Failed, || "the node's answer is no JSON")?;
+    Ok(view["report"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits until the ledger has the fraud; the transaction that brought it.
+async fn recorded(client: &Client, fraud: &Fraud, time_max: Duration) -> Result<String, Failure> {
+    let (host, channel) = (fraud.host.to_string(), fraud.channel.to_string());
+    let query = encode_query([("host", host.as_str()), ("channel", channel.as_str())]);
+    let path = format!("/fraud{query}");
+    let wait = async {
+        loop {
+            let view = client.get_json(&path).await?;
+            if let Some(id) = view["fraud"][0]["record"]["transaction"].as_str() {
+                return Ok::<_, Failure>(id.to_owned());
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(time_max, wait).await.map_err(|_| {
+        Failure::said(Exit::Unavailable, "the node has the evidence and has not reported it yet")
+    })?
+}
+
+fn show(found: Option<&Fraud>, reported: Option<&Reported>, context: &Context) {
     let screen = &context.screen;
     if screen.is_json() {
         screen.json(&json!({
             "fraud": found.map(|fraud| fraud.kind.text()),
             "host": found.map(|fraud| fraud.host.to_string()),
             "channel": found.map(|fraud| fraud.channel.to_string()),
-            "transaction": reported,
+            "transaction": reported.map(|reported| &reported.transaction),
+            "reported_by": reported.map(|reported| reported.by),
         }));
         return;
     }
@@ -98,7 +164,7 @@ fn show(found: Option<&Fraud>, reported: Option<String>, context: &Context) {
     screen.line(screen.ink(Ink::Bad, format_args!("fraud: {what}")));
     screen.line(format_args!("host     {}", fraud.host));
     screen.line(format_args!("channel  {}", fraud.channel));
-    if let Some(transaction) = reported {
-        screen.note(format_args!("on the ledger by {transaction}"));
+    if let Some(Reported { transaction, by }) = reported {
+        screen.note(format_args!("on the ledger by {transaction} ({by})"));
     }
 }

@@ -13,7 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use talea_ledger::{ChannelId, NetworkId, PublicKey, Sealed, TransactionId};
 
-use super::{Home, make_private_folder, sync_folder, write_private};
+use super::{Home, make_private_folder, replace_private};
 use crate::cli::exit::{Exit, Failure, OrExit as _};
 
 /// Who pays whom where.
@@ -96,11 +96,8 @@ impl Opened {
             opening: BASE64_URL_SAFE_NO_PAD.encode(self.opening.encode()),
         };
         let text = serde_json::to_vec_pretty(&written).or_exit(Exit::Failed, cannot)?;
-        let draft = path.with_extension(format!("draft.{}", std::process::id()));
         make_private_folder(&folder)
-            .and_then(|()| write_private(&draft, &text))
-            .and_then(|()| fs::rename(&draft, &path))
-            .and_then(|()| sync_folder(&folder))
+            .and_then(|()| replace_private(&path, &text))
             .or_exit(Exit::Failed, cannot)
     }
 }

@@ -6,6 +6,7 @@
 //! - `tally`: a JSON document with what was billed, see [`super::tally`].
 //! - `<sequence, 20 digits>.order`: a JSON document with all that is needed to send the call again.
 //! - `<sequence, 20 digits>.body`: the request's body.
+//! - `receipts/`: what proves the answers, see [`super::witness`].
 //!
 //! Invariants: `last` and the order are synced *before* the run is sent, so a crash at any point leaves at worst a
 //! sequence that was never used (gaps cost nothing), never one that is signed twice. A body is written before the
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use talea_ledger::{ChannelId, Sequence};
 
 use super::tally::Tally;
-use super::{Home, make_private_folder, sync_folder, write_private};
+use super::{Home, make_private_folder, replace_private};
 
 /// Answered orders kept per channel, so that the last few answers can be asked for again.
 const ANSWERED_KEPT: usize = 16;
@@ -74,6 +75,11 @@ impl RunBook {
         let folder = home.path().join("runs").join(channel.to_string());
         make_private_folder(&folder).map_err(file("make", &folder))?;
         Ok(Self { folder })
+    }
+
+    /// Where it lies.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Takes the next sequence. It is durably taken when this returns.
@@ -215,13 +221,8 @@ impl RunBook {
 
     /// Replaces a file whole: the old bytes or the new, never a mixture, and durable.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), RunBookError> {
-        let (path, draft) = (
-            self.folder.join(name),
-            self.folder.join(format!("{name}.draft.{}", std::process::id())),
-        );
-        write_private(&draft, bytes).map_err(file("write", &draft))?;
-        fs::rename(&draft, &path).map_err(file("write", &path))?;
-        sync_folder(&self.folder).map_err(file("sync", &self.folder))
+        let path = self.folder.join(name);
+        replace_private(&path, bytes).map_err(file("write", &path))
     }
 }
 
@@ -233,7 +234,7 @@ fn body_name(sequence: Sequence) -> String {
     format!("{:020}.body", sequence.0)
 }
 
-fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunBookError {
+pub(super) fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunBookError {
     let path = path.to_owned();
     move |source| RunBookError::File { verb, path, source }
 }

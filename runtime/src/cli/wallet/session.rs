@@ -1,7 +1,8 @@
 //! `talea wallet session`: let another key sign runs and vouchers for this wallet, within bounds.
 //!
 //! Invariant: the wallet's secret signs here once and is asked no more; the grant is public, only the session's own
-//! secret makes use of it. Absent: taking a grant back, which its sum, its time and closing the channel do.
+//! secret makes use of it. Absent: taking a grant back, which `talea channel revoke` does; its sum, its time and
+//! closing the channel bound it too.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -12,10 +12,9 @@ use talea_ledger::message::FunctionName;
 use talea_ledger::proof::Evidence;
 use talea_ledger::rules::record::Key;
 use talea_ledger::sign::{ENVELOPE_LEN_MAX, TRANSACTION_LEN_MAX};
-use talea_ledger::{
-    BlockId, ChannelId, Document as _, Height, PublicKey, Transaction, TransactionId,
-};
+use talea_ledger::{ChannelId, Document as _, Height, PublicKey, Transaction, TransactionId};
 
+use super::named::{BlockName, Named, unreadable};
 use super::query::Query;
 use super::{ControlError, Here, Served, accepts, gateway};
 use crate::gateway::json::{bytes, ledger as views};
@@ -45,12 +44,11 @@ pub(super) async fn submit(here: Extension<Here>, request: Request) -> Served {
 /// `GET /transactions/{id}?proof=`.
 pub(super) async fn transaction(
     here: Extension<Here>,
-    Path(id): Path<String>,
+    Named(id): Named<TransactionId>,
     request: Request,
 ) -> Served {
     let gateway = gateway(here);
     let wants_proof = proof_wanted(&request)?;
-    let id: TransactionId = id.parse().map_err(|_| unreadable("transaction", &id))?;
     let Some(mut view) = status_of(&gateway, id).await? else {
         return Err(ControlError::LedgerUnknown("transaction").into());
     };
@@ -104,15 +102,14 @@ pub(super) async fn blocks(here: Extension<Here>, request: Request) -> Served {
 /// `GET /blocks/{id}`, by id or height: JSON, or the block itself.
 pub(super) async fn block(
     here: Extension<Here>,
-    Path(id): Path<String>,
+    Named(wanted): Named<BlockName>,
     request: Request,
 ) -> Served {
     let gateway = gateway(here);
-    let wanted = Wanted::parse(&id).ok_or_else(|| unreadable("block", &id))?;
     let found = read(&gateway, move |reader| {
         let block = match wanted {
-            Wanted::Id(id) => reader.block(&id)?,
-            Wanted::Height(height) => reader.block_at(height)?,
+            BlockName::Id(id) => reader.block(&id)?,
+            BlockName::Height(height) => reader.block_at(height)?,
         };
         let Some(block) = block else { return Ok(None) };
         let commit = match block.is_final {
@@ -141,12 +138,11 @@ pub(super) async fn block(
 /// `GET /accounts/{key}?proof=`.
 pub(super) async fn account(
     here: Extension<Here>,
-    Path(key): Path<String>,
+    Named(key): Named<PublicKey>,
     request: Request,
 ) -> Served {
     let gateway = gateway(here);
     let wants_proof = proof_wanted(&request)?;
-    let key: PublicKey = key.parse().map_err(|_| unreadable("account", &key))?;
     let view = gateway.doors.blocks.view();
     let mut body = views::account(&view.head.account(&key));
     body["key"] = json!(key.to_string());
@@ -165,12 +161,11 @@ pub(super) async fn account(
 /// `GET /channels/{id}?proof=`.
 pub(super) async fn channel(
     here: Extension<Here>,
-    Path(id): Path<String>,
+    Named(id): Named<ChannelId>,
     request: Request,
 ) -> Served {
     let gateway = gateway(here);
     let wants_proof = proof_wanted(&request)?;
-    let id: ChannelId = id.parse().map_err(|_| unreadable("channel", &id))?;
     let view = gateway.doors.blocks.view();
     let finalised = view.finalised.channel(&id);
     let shown = view.head.channel(&id).or(finalised);
@@ -220,20 +215,6 @@ pub(super) async fn network(here: Extension<Here>) -> Served {
     body["final_height"] = json!(view.finalised_height().to_string());
     body["pending"] = json!(view.pending);
     Ok(json_response(StatusCode::OK, &body))
-}
-
-/// What names a block.
-#[derive(Debug, Clone, Copy)]
-enum Wanted {
-    Id(BlockId),
-    Height(Height),
-}
-
-impl Wanted {
-    fn parse(text: &str) -> Option<Self> {
-        let height = || text.parse().ok().map(Self::Height);
-        text.parse().ok().map(Self::Id).or_else(height)
-    }
 }
 
 /// The answer about records of a view, with the proof of one of them.
@@ -305,8 +286,4 @@ fn proof_wanted(request: &Request) -> Result<bool, ControlError> {
         Some("1") => Ok(true),
         Some(_) => Err(ControlError::Query { name: "proof".into(), fault: "is 0 or 1" }),
     }
-}
-
-fn unreadable(what: &'static str, text: &str) -> ControlError {
-    ControlError::LedgerUnreadable { what, text: text.chars().take(80).collect() }
 }

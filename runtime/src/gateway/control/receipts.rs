@@ -1,6 +1,6 @@
 //! Receipts: one with its proof for whoever knows its CID, lists and bodies for those they concern.
 
-use axum::extract::{Extension, Path, Request};
+use axum::extract::{Extension, Request};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use talea_ledger::{
     Bundle, ChannelId, Document as _, FunctionId, PublicKey, Receipt, ReceiptId, Sealed, Sequence,
 };
 
+use super::named::Named;
 use super::query::Query;
 use super::{ControlError, Here, Served, accepts, gateway, reader};
 use crate::auth::{Reader, RequestError};
@@ -25,12 +26,10 @@ const BUNDLE: &str = "application/vnd.talea.bundle.v1+dag-cbor";
 /// `GET /receipts/{cid}`: JSON with payload and proof, or the bundle.
 pub(super) async fn one(
     here: Extension<Here>,
-    Path(cid): Path<String>,
+    Named(id): Named<ReceiptId>,
     request: Request,
 ) -> Served {
     let gateway = gateway(here);
-    let unreadable = || ControlError::ReceiptUnreadable(cid.chars().take(80).collect());
-    let id: ReceiptId = cid.parse().map_err(|_| unreadable())?;
     let reader = reader(&gateway, &request)?;
     let receipts = gateway.doors.receipts.clone();
     let kept = tokio::task::spawn_blocking(move || receipts.by_id(id)).await?;

@@ -1,10 +1,11 @@
 //! Vouchers: given by payers, looked up by those they concern, redeemed when the host's owner says so.
 
-use axum::extract::{Extension, Path, Request};
+use axum::extract::{Extension, Request};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use talea_ledger::{BodyId, ChannelId};
 
+use super::named::Named;
 use super::{ControlError, Here, Served, asked, gateway};
 use crate::auth::{Reader, RequestError};
 use crate::call::{SESSION, credential};
@@ -29,11 +30,11 @@ pub(super) async fn give(here: Extension<Here>, request: Request) -> Served {
 #[allow(clippy::unused_async, reason = "a route is async")]
 pub(super) async fn of_one(
     here: Extension<Here>,
-    Path(channel): Path<String>,
+    Named(channel): Named<ChannelId>,
     request: Request,
 ) -> Served {
     let gateway = gateway(here);
-    let account = account(&gateway, &channel)?;
+    let account = account(&gateway, channel)?;
     may_look(&gateway, &account, super::reader(&gateway, &request)?)?;
     Ok(shown(&gateway, &account))
 }
@@ -41,11 +42,11 @@ pub(super) async fn of_one(
 /// `POST /vouchers/{channel}/redeem`: the best voucher is redeemed now. For the host's own key.
 pub(super) async fn redeem(
     here: Extension<Here>,
-    Path(channel): Path<String>,
+    Named(channel): Named<ChannelId>,
     request: Request,
 ) -> Served {
     let gateway = gateway(here);
-    let account = account(&gateway, &channel)?;
+    let account = account(&gateway, channel)?;
     let host = gateway.doors.auth.offer().host;
     match asked(&gateway, &request, BodyId::of(&[]))? {
         Reader::Key(key) if key == host => {}
@@ -66,10 +67,8 @@ pub(super) async fn redeem(
     Ok(json_response(StatusCode::ACCEPTED, &view))
 }
 
-fn account(gateway: &Gateway, channel: &str) -> Result<Account, ControlError> {
-    let unreadable = || ControlError::ChannelUnreadable(channel.chars().take(80).collect());
-    let id: ChannelId = channel.parse().map_err(|_| unreadable())?;
-    gateway.doors.till.account(&id).ok_or(ControlError::ChannelUnknown(id))
+fn account(gateway: &Gateway, channel: ChannelId) -> Result<Account, ControlError> {
+    gateway.doors.till.account(&channel).ok_or(ControlError::ChannelUnknown(channel))
 }
 
 /// What a payer spends is between it and its host, unless the host opens its lists to all.

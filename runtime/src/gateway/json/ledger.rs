@@ -115,6 +115,10 @@ fn detail(action: &Action) -> Map<String, Value> {
             put("amount", text(&action.amount));
         }
         Action::CloseChannel(action) => put("channel", text(&action.channel)),
+        Action::RevokeSession(action) => {
+            put("channel", text(&action.channel));
+            put("session", text(&action.session));
+        }
         Action::Settle(action) => match &action.lock {
             Lock::Claim(claim) => put("claim", text(claim)),
             Lock::Stake(key) => put("stake", text(key)),

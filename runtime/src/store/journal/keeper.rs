@@ -7,25 +7,31 @@
 //! Segments are dropped whole, oldest first, with the bodies that only they name. A segment is dropped
 //! when the journal is over its bytes, or the segment's newest receipt is over its age; never while it
 //! holds a paid receipt younger than the dispute window, even if the journal then grows over its bytes:
-//! the evidence of a bill outlives the time in which it may be disputed.
+//! the evidence of a bill outlives the time in which it may be disputed. Nor while it holds a bill that nobody has
+//! paid yet, up to an age: without its receipt it could be neither listed in a redeem nor claimed.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use talea_ledger::UnixNanos;
+use talea_ledger::{Receipt, Tal, UnixNanos};
 
 use super::format::{RECORDS_AT, Salt, SegmentHeader};
-use super::reader::ReadError;
+use super::index::SegmentFacts;
+use super::reader::{Filter, JournalReader, ReadError};
 use super::recover::Scan;
 use super::view::{Older, Shared};
-use super::{Damage, DamageReason, JournalOptions, SegmentNumber};
+use super::{Damage, DamageReason, JournalOptions, Position, SegmentNumber};
 use crate::store::Epoch;
 use crate::store::disk::{Disk, DiskFile, replace};
 
 /// Zeros are written in pieces of this size, each synced, so that the commits of the segment in use never
 /// wait behind the whole of the next one.
 const ZERO_CHUNK: usize = 1 << 20;
+
+/// Receipts looked at in one read, when it is to be found out whether they are paid.
+const PAGE_LEN: usize = 256;
 
 /// How long receipts are kept.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +42,8 @@ pub struct Retention {
     pub age: Option<Duration>,
     /// Paid receipts younger than this are never dropped.
     pub dispute_window: Duration,
+    /// Bills that nobody has paid yet are never dropped before this age.
+    pub unpaid: Duration,
 }
 
 /// A segment that is zeroed, named and synced, and holds no commit yet.
@@ -90,11 +98,13 @@ fn fill(file: &dyn DiskFile, header: &SegmentHeader) -> io::Result<()> {
 #[derive(Debug, Clone)]
 pub struct JournalKeeper {
     shared: Arc<Shared>,
+    /// Every receipt before this position was found to be paid. That never changes.
+    paid_before: Arc<AtomicU64>,
 }
 
 impl JournalKeeper {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, paid_before: Arc::default() }
     }
 
     /// Makes the next segment, unless it is there.
@@ -135,8 +145,14 @@ impl JournalKeeper {
         Ok(receipts + u64::from(count))
     }
 
-    /// Drops what is over the retention at `now`. Answers the oldest epoch whose bodies may still be named.
-    pub fn drop_old(&self, retention: &Retention, now: UnixNanos) -> io::Result<Epoch> {
+    /// Drops what is over the retention at `now`. `is_unpaid` says of a bill whether somebody still has to pay it.
+    /// Answers the oldest epoch whose bodies may still be named.
+    pub fn drop_old(
+        &self,
+        retention: &Retention,
+        now: UnixNanos,
+        is_unpaid: &dyn Fn(&Receipt) -> bool,
+    ) -> io::Result<Epoch> {
         let age = |at: u64| Duration::from_nanos(now.0.saturating_sub(at));
         loop {
             let older = self.shared.older();
@@ -153,8 +169,47 @@ impl JournalKeeper {
             if !is_over || is_evidence {
                 break;
             }
+            let may_be_owed = facts.newest_paid > 0 && age(facts.newest_paid) <= retention.unpaid;
+            if may_be_owed && self.holds_unpaid(&facts, is_unpaid)? {
+                break;
+            }
             self.shared.drop_oldest(facts.segment)?;
         }
         Ok(self.shared.oldest_epoch())
+    }
+
+    /// Whether a segment holds a bill that somebody still has to pay. Each receipt is read until it is paid, and then no
+    /// more. One that cannot be read can be redeemed by nobody.
+    fn holds_unpaid(
+        &self,
+        facts: &SegmentFacts,
+        is_unpaid: &dyn Fn(&Receipt) -> bool,
+    ) -> io::Result<bool> {
+        let reader = JournalReader::new(Arc::clone(&self.shared));
+        let end = facts.first.0.saturating_add(u64::from(facts.count));
+        let mut at = self.paid_before.load(Relaxed).max(facts.first.0);
+        while at < end {
+            let after = at.checked_sub(1).map(Position);
+            let page = match reader.list(&Filter::default(), after, PAGE_LEN) {
+                Ok(page) => page,
+                Err(ReadError::Io(error)) => return Err(error),
+                Err(ReadError::Damaged(_)) => return Ok(false),
+            };
+            let owed = |receipt: &Receipt| {
+                receipt.payment.is_some() && receipt.bill > Tal::ZERO && is_unpaid(receipt)
+            };
+            // A page goes on into the next segment, whose bills are another question.
+            let own = || page.receipts.iter().filter(|(position, ..)| position.0 < end);
+            let unpaid = own().find(|(_, _, receipt, _)| owed(receipt));
+            let unpaid = unpaid.map(|(position, ..)| position.0);
+            let is_whole = page.receipts.len() == PAGE_LEN;
+            let next = own().last().filter(|_| is_whole).map(|(position, ..)| position.next());
+            at = unpaid.unwrap_or(next.map_or(end, |next| next.0));
+            self.paid_before.store(at, Relaxed);
+            if unpaid.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -493,14 +493,15 @@ fn retention_drops_the_oldest_segments_but_no_evidence() {
         bytes: 3 * SEGMENT,
         age: None,
         dispute_window: std::time::Duration::from_nanos(dispute_window),
+        unpaid: std::time::Duration::ZERO,
     };
     let disk = SimulatedDisk::new();
     let count = fill(&disk);
     let journal = open(&disk).unwrap().journal;
     let now = UnixNanos(1_000 + count);
-    journal.keeper().drop_old(&keep(1_000_000), now).unwrap();
+    journal.keeper().drop_old(&keep(1_000_000), now, &|_| true).unwrap();
     assert_eq!(journal.reader().start(), Position(0), "all are paid within the window");
-    journal.keeper().drop_old(&keep(0), now).unwrap();
+    journal.keeper().drop_old(&keep(0), now, &|_| true).unwrap();
     let start = journal.reader().start();
     assert!(start > Position(0));
     let reopened = open(&disk).unwrap().journal;
@@ -511,6 +512,42 @@ fn retention_drops_the_oldest_segments_but_no_evidence() {
         assert_eq!(page.receipts[0].0, start);
         (start.0..count).for_each(|n| assert_kept(&reader, n));
     }
+}
+
+#[test]
+fn a_bill_that_nobody_has_paid_holds_its_segment_up_to_an_age() {
+    let disk = SimulatedDisk::new();
+    let count = fill(&disk);
+    let journal = open(&disk).unwrap().journal;
+    let now = UnixNanos(1_000 + count);
+    let keeper = journal.keeper();
+    let start_when = |unpaid: u64, is_unpaid: &dyn Fn(&Receipt) -> bool| {
+        let retention = Retention {
+            bytes: 3 * SEGMENT,
+            age: None,
+            dispute_window: std::time::Duration::ZERO,
+            unpaid: std::time::Duration::from_nanos(unpaid),
+        };
+        keeper.drop_old(&retention, now, is_unpaid).unwrap();
+        journal.reader().start()
+    };
+    let first = Sequence(1);
+    let asked = std::cell::Cell::new(0);
+    let first_is_unpaid = |receipt: &Receipt| {
+        asked.set(asked.get() + 1);
+        receipt.payment.as_ref().is_some_and(|payment| payment.sequence == first)
+    };
+    assert_eq!(start_when(1_000_000, &first_is_unpaid), Position(0), "it is the oldest");
+    assert_eq!(asked.replace(0), 1);
+    assert_eq!(start_when(1_000_000, &first_is_unpaid), Position(0));
+    assert_eq!(asked.get(), 1, "only what held it is looked at again");
+    // Paid by now, but for one in a later segment: what is before that goes, and that stays.
+    let middle = journal.reader().list(&Filter::default(), None, 1000).unwrap().receipts.len() / 2;
+    let later = |receipt: &Receipt| receipt.at.0 >= 1_000 + middle as u64;
+    let start = start_when(1_000_000, &later);
+    assert!(start > Position(0) && start.0 <= middle as u64 + 1, "{start:?} of {middle}");
+    // Nothing is held for ever.
+    assert!(start_when(1, &|_| true) > start);
 }
 
 /// The bytes on the disk are a format: a change of this hash is a change of it.

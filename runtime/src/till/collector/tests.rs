@@ -3,13 +3,17 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use talea_ledger::batch::{BatchHead, seal_batch};
 use talea_ledger::cover::{self, Now};
-use talea_ledger::rules::record::FraudKey;
-use talea_ledger::transaction::{Challenge, OpenChannel, RegisterFunction};
+use talea_ledger::merkle::LeafIndex;
+use talea_ledger::rules::record::{FraudKey, SessionKey};
+use talea_ledger::transaction::{
+    Challenge, OpenChannel, ProvenReceipt, RegisterFunction, ReportFraud, RevokeSession,
+};
 use talea_ledger::{
-    BodyId, Fuel, FunctionId, Height, Input, InputId, Network, NetworkParams, Outcome, Output,
-    Pages, Payment, Place, Ppm, Price, ProfileId, Run, Sealed, SecretKey, Sequence, Session, Slot,
-    VerifiedTransaction, Voucher, message, sign,
+    BodyId, Fuel, FunctionId, Height, Input, InputId, Network, NetworkId, NetworkParams, Outcome,
+    Output, Pages, Payment, Place, Ppm, Price, ProfileId, Receipt, ReceiptPayment, Run, RunId,
+    Sealed, SecretKey, Sequence, Slot, VerifiedTransaction, Voucher, message, sign,
 };
 
 use super::*;
@@ -17,8 +21,9 @@ use crate::chain::{Chain, ChainOptions, Finished};
 use crate::clock::ManualClock;
 use crate::executor::Execution;
 use crate::store::disk::simulated::SimulatedDisk;
-use crate::store::{PaymentShelf, Retention};
-use crate::till::{Ledger, Submitting, VoucherError};
+use crate::store::{KeptVoucher, PaymentShelf, Retention};
+use crate::till::evidence::EVIDENCE_MAX;
+use crate::till::{EvidenceError, Ledger, Prospect, Submitting, VoucherError};
 
 fn host() -> SecretKey {
     SecretKey::from_bytes(&[1; 32])
@@ -147,21 +152,36 @@ fn bench() -> Bench {
     let chain = Chain::open(ChainOptions {
         disk: Arc::new(SimulatedDisk::new()),
         segment_len: 64 * 1024,
-        retention: Retention { bytes: u64::MAX, age: None, dispute_window: Duration::ZERO },
-        notary: notary.clone(),
+        retention: Retention {
+            bytes: u64::MAX,
+            age: None,
+            dispute_window: Duration::ZERO,
+            unpaid: Duration::ZERO,
+        },
+        notary,
         clock: clock.clone(),
     })
     .unwrap();
+    assembled(book, clock, chain, folder, ChannelId::opened_by(&opening))
+}
+
+/// Till and collector over what is on the disk.
+fn assembled(
+    book: Arc<Book>,
+    clock: Arc<ManualClock>,
+    chain: Chain,
+    folder: tempfile::TempDir,
+    channel: ChannelId,
+) -> Bench {
     let till = Arc::new(till(&folder, &chain, &book));
     let parts = CollectorParts {
         till: till.clone(),
-        notary,
+        notary: Notary::new(host(), book.head().network().id()),
         traffic: Arc::new(Quiet),
         clock: clock.clone(),
         threshold: Tal(1_000),
     };
     let collector = Collector::new(parts, desk().1);
-    let channel = ChannelId::opened_by(&opening);
     Bench { book, clock, chain, till, collector, channel, folder }
 }
 
@@ -413,23 +433,184 @@ async fn what_cover_takes_can_be_redeemed() {
     assert_eq!(bench.channel().redeemed, Tal(4_000));
 }
 
+/// Records so many bills of 10 tal, each at a rate of its own, on the bench's channel.
+async fn bills_at_many_rates(bench: &Bench, count: u32) {
+    for number in 1..=count {
+        let (mut run, input) = bench.run(u64::from(number), 10, 0);
+        run.payment.as_mut().unwrap().royalty_ppm = Ppm::new(number).unwrap();
+        bench.record(&payer(), run, input).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_redeem_cannot_list_is_promised_and_paid_in_two() {
+    let mut bench = bench();
+    bills_at_many_rates(&bench, 65).await;
+    let whole = bench.give(650, 65).unwrap_err();
+    let VoucherError::Parts { owed, settled } = whole else { panic!("{whole}") };
+    assert_eq!((owed, settled), (Tal(640), Sequence(64)), "64 of them can be listed");
+    assert_eq!(bench.give(640, 64).unwrap(), Tal(640));
+    // The host would wait for 1,000 tal; the payer waits for it, so it does not.
+    bench.collector.round().await.unwrap();
+    assert_eq!((bench.channel().redeemed, bench.channel().settled), (Tal(640), Sequence(64)));
+    assert_eq!(bench.give(650, 65).unwrap(), Tal(650), "and now the rest");
+    bench.slots(1_900);
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(650));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_functions_are_one_voucher() {
+    let mut bench = bench();
+    bills_at_many_rates(&bench, 64).await;
+    assert_eq!(bench.give(640, 64).unwrap(), Tal(640));
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(0), "nobody is in a hurry");
+    bench.slots(1_900);
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(640));
+}
+
 /// A payer chooses what it calls: it must not keep a host from what others owe.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_that_no_redeem_can_list_does_not_hold_up_the_others() {
-    let mut bench = bench();
+    let bench = bench();
     let stuck = bench.channel;
-    for sequence in 1..=65 {
-        let (mut run, input) = bench.run(sequence, 20, 0);
-        let rate = Ppm::new(u32::try_from(sequence).unwrap()).unwrap();
-        run.payment.as_mut().unwrap().royalty_ppm = rate;
-        bench.record(&payer(), run, input).await;
-    }
-    assert_eq!(bench.give(1_300, 65).unwrap(), Tal(1_300));
-    bench.channel = ChannelId::opened_by(&bench.book.act(&payer(), opening()));
+    bills_at_many_rates(&bench, 65).await;
+    // Such a voucher is not taken; this one was kept by another version.
+    let voucher = Sealed::decode(&bench.voucher(&payer(), 650, 65)).unwrap();
+    let kept = KeptVoucher { voucher, grant: None };
+    bench.till.shelf.put_voucher(&stuck, VoucherBy::Payer, &kept).unwrap();
+    let Bench { book, clock, chain, till, collector, folder, .. } = bench;
+    drop((till, collector));
+    let other = ChannelId::opened_by(&book.act(&payer(), opening()));
+    let mut bench = assembled(book, clock, chain, folder, other);
     bench.call(&payer(), 1, 1_000, 0).await;
     assert_eq!(bench.give(1_000, 1).unwrap(), Tal(1_000));
+    bench.slots(1_900);
     bench.collector.round().await.unwrap();
     assert_eq!(bench.channel().redeemed, Tal(1_000));
     assert!(bench.collector.told.contains(&stuck));
     assert_eq!(bench.book.head().channel(&stuck).unwrap().redeemed, Tal(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_sessions_work_is_collected_while_it_counts() {
+    let mut bench = bench();
+    let sealed = bench.grant();
+    let session = sealed.verify::<Session>().unwrap().document().clone();
+    bench.till.keep_grant(&sealed.verify().unwrap(), &sealed).unwrap();
+    bench.call(&session_key(), 1, 30, 0).await;
+    bench.call(&payer(), 2, 40, 0).await;
+    let give = |bench: &Bench, owed, settled| {
+        let voucher = bench.voucher(&session_key(), owed, settled);
+        let grant = sealed.encode();
+        bench.till.accept(&voucher, Some(&grant), bench.clock.now()).map(|it| it.vouched)
+    };
+    assert_eq!(give(&bench, 30, 1).unwrap(), Tal(30));
+    bench.call(&session_key(), 3, 20, 0).await;
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.channel().redeemed, Tal(0), "nobody is in a hurry");
+    let revoke = RevokeSession { channel: bench.channel, session: session.id() };
+    bench.book.act(&payer(), Action::RevokeSession(revoke));
+    // What no voucher counts is claimed by batch, what one counts by the voucher; the payer's own bill waits.
+    bench.collector.round().await.unwrap();
+    assert_eq!((bench.channel().batched, bench.channel().redeemed), (Tal(20), Tal(20)));
+    bench.collector.round().await.unwrap();
+    assert_eq!((bench.channel().batched, bench.channel().redeemed), (Tal(20), Tal(30)));
+    assert_eq!(bench.channel().vouched, Tal(30));
+    let key = SessionKey { channel: bench.channel, session: session.id() };
+    let until = bench.book.head().session(&key).unwrap().until.unwrap();
+    let now = bench.book.head().network().slot_at(bench.clock.now());
+    bench.slots(until.0 - now.0);
+    let late = give(&bench, 90, 3).unwrap_err();
+    assert!(matches!(late, VoucherError::SessionRevoked(slot) if slot == until), "{late}");
+    assert_eq!(bench.give(90, 3).unwrap(), Tal(90), "the payer's own word counts as before");
+}
+
+/// Two receipts of a host for one sequence of a channel, each in a batch of its own.
+fn contradiction(host: &SecretKey, channel: ChannelId, network: NetworkId) -> Vec<u8> {
+    use talea_ledger::Document as _;
+    let proven = |at: u64| {
+        let receipt = Receipt {
+            at: UnixNanos(at),
+            host: host.public(),
+            function: FunctionId::of(FUNCTION[0]),
+            input: InputId::of(b"in"),
+            input_len: 0,
+            peak_pages: Pages(1),
+            network,
+            output: Output::empty().id(),
+            payment: Some(ReceiptPayment {
+                sequence: Sequence(1),
+                channel,
+                owed: Tal(5),
+                payer: payer().public(),
+            }),
+            run: RunId::of(b"run"),
+            bill: Tal(5),
+            fuel: Fuel(0),
+            output_len: 0,
+            profile: ProfileId::of(b"profile"),
+            host_fuel: Fuel(0),
+            price: Price { per_kib: Tal(0), per_call: Tal(5), rate: 0 },
+            outcome: Outcome::Ok,
+        };
+        let head = BatchHead { network, number: at, at: receipt.at };
+        let sealed = seal_batch(host, head, &[receipt.encode()]).unwrap();
+        let proof = sealed.proof(LeafIndex::new(0)).unwrap();
+        ProvenReceipt { proof, receipt: receipt.encode().try_into().unwrap() }
+    };
+    ReportFraud { first: proven(1), second: proven(2) }.encode()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fraud_of_another_host_is_reported_where_that_costs_it_something() {
+    let mut bench = bench();
+    let network = bench.book.head().network().id();
+    let thief = |number: u8| SecretKey::from_bytes(&[100 + number; 32]);
+    let nowhere = ChannelId::new([9; 32]);
+    let accuse = |bench: &Bench, key: &SecretKey, channel| {
+        let taken = bench.till.accuse(&contradiction(key, channel, network));
+        taken.map(|(evidence, is_new)| (bench.till.prospect(&evidence), is_new))
+    };
+    let mine = accuse(&bench, &host(), nowhere).unwrap();
+    assert_eq!(mine, (Prospect::Never("own"), true));
+    let idle = accuse(&bench, &thief(1), nowhere).unwrap();
+    assert_eq!(idle, (Prospect::Never("no-consequence"), true));
+    let Action::OpenChannel(plain) = opening() else { unreachable!() };
+    let open = |bench: &Bench, key: &SecretKey| {
+        let open = OpenChannel { host: key.public(), ..plain };
+        ChannelId::opened_by(&bench.book.act(&payer(), Action::OpenChannel(open)))
+    };
+    let channel = open(&bench, &thief(2));
+    assert_eq!(accuse(&bench, &thief(2), channel).unwrap(), (Prospect::Soon, true));
+    assert_eq!(accuse(&bench, &thief(2), channel).unwrap(), (Prospect::Soon, false), "known");
+    bench.collector.round().await.unwrap();
+    let key = FraudKey { channel, host: thief(2).public() };
+    let record = *bench.book.head().fraud(&key).expect("reported");
+    assert_eq!(record.reporter, host().public());
+    assert_eq!(accuse(&bench, &thief(2), channel).unwrap(), (Prospect::Recorded(record), false));
+    let fees = bench.fees();
+    bench.collector.round().await.unwrap();
+    assert_eq!(bench.fees(), fees, "once");
+    // What is no evidence is refused, with the ledger's own reason.
+    let foreign = bench.till.accuse(&contradiction(&thief(3), nowhere, NetworkId::DEVELOPMENT));
+    assert!(
+        matches!(foreign, Err(EvidenceError::Unproven(fault)) if fault.code() == "wrong-network")
+    );
+    assert!(matches!(bench.till.accuse(b"rubbish"), Err(EvidenceError::Unreadable(_))));
+    // The shelf is full: what has no consequence or is recorded gives way, what is to be reported does not.
+    let to_be = open(&bench, &thief(3));
+    assert_eq!(accuse(&bench, &thief(3), to_be).unwrap(), (Prospect::Soon, true));
+    for number in 10..10 + u8::try_from(EVIDENCE_MAX).unwrap() {
+        accuse(&bench, &thief(number), nowhere).unwrap();
+        assert!(bench.till.evidence().len() <= EVIDENCE_MAX);
+    }
+    assert!(bench.till.evidence().iter().any(|it| it.fraud.host == thief(3).public()));
+    let kept = bench.till.evidence();
+    let Bench { book, clock, chain, till, collector, channel, folder } = bench;
+    drop((till, collector));
+    let bench = assembled(book, clock, chain, folder, channel);
+    assert_eq!(bench.till.evidence(), kept, "it survives the process");
 }

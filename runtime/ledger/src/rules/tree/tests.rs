@@ -9,7 +9,7 @@ use crate::rules::record::SessionRecord;
 use crate::units::Tal;
 
 fn record(value: u64) -> Record {
-    Record::Session(SessionRecord { spent: Tal(value) })
+    Record::Session(SessionRecord { spent: Tal(value), until: None })
 }
 
 /// Paths from few bits, so that they collide in long prefixes too.
