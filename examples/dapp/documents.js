@@ -215,7 +215,7 @@ const tuple = (...shapes) => ({
   },
   write: (items) => joined(head(4, shapes.length), ...shapes.map((shape, at) => shape.write(items[at]))),
 });
-// The longest key of any document has 7 characters.
+// The longest key of any document has 14 characters.
 const KEY_LEN_MAX = 16;
 /** Names that end in `?` may be absent. */
 function record(fields) {
@@ -243,6 +243,26 @@ function record(fields) {
     },
   };
 }
+
+/** One of several, as a map with the one key that says which. */
+const choice = (cases) => {
+  const shapeOf = (name) => {
+    if (!Object.hasOwn(cases, name)) throw new Malformed(`${name} is not known here`);
+    return cases[name];
+  };
+  return {
+    read: (from) => {
+      if (from.head(5) !== 1n) throw new Malformed("a choice of other than one");
+      const name = from.text(KEY_LEN_MAX);
+      return { [name]: shapeOf(name).read(from) };
+    },
+    write: (value) => {
+      const [name, ...more] = Object.keys(value);
+      if (more.length > 0) throw new Malformed("a choice of more than one");
+      return joined(head(5, 1), head(3, name.length), ascii.encode(name), shapeOf(name).write(value[name]));
+    },
+  };
+};
 
 // === Ed25519 as documents use it ===
 
@@ -304,6 +324,14 @@ export class Key {
     const bytes = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
     return new Key(pair.privateKey, joined([0xed, 1], bytes));
   }
+  /** The key of a secret's 32 bytes. For keys that everybody has: what a page can read is no secret. */
+  static async of(seed) {
+    // PKCS #8 around the seed (RFC 8410); only as JWK does WebCrypto then give the public half.
+    const wrapped = joined(unhex("302e020100300506032b657004220420"), seed);
+    const secret = await crypto.subtle.importKey("pkcs8", wrapped, "Ed25519", true, ["sign"]);
+    const { x } = await crypto.subtle.exportKey("jwk", secret);
+    return new Key(secret, joined([0xed, 1], unbase64url(x)));
+  }
   get did() { return didOf(this.bytes); }
   async sign(message) {
     return new Uint8Array(await crypto.subtle.sign("Ed25519", this.secret, message));
@@ -346,6 +374,18 @@ const bytesOrSealed = {
   write: (value) => (value instanceof Uint8Array ? anyBytes : sealed).write(value),
 };
 
+const proven = record({ proof, receipt: anyBytes }), fraud = record({ first: proven, second: proven });
+// What a wallet in a browser orders. Other actions are for other tools.
+const action = choice({
+  transfer: record({ to: key, amount: number }),
+  open: record({ host: key, escrow: number, expires: number, batchcap: number, watermark: number }),
+  topup: record({ chan: bytes32, amount: number, "expires?": number }),
+  close: record({ chan: bytes32 }),
+  "revoke-session": record({ chan: bytes32, session: link(DOC) }),
+  settle: record({ of: choice({ claim: bytes32, stake: key, channel: bytes32 }) }),
+  fraud,
+});
+
 const SHAPES = {
   input: record({
     len: number, args: array(argument, 64), body: link(RAW), path: text(/^(\/[!"$->@-~]*)?$/, 4096),
@@ -376,6 +416,9 @@ const SHAPES = {
     key, net: bytes32, "hosts?": array(key, 32), payer: key, total: number, expires: number,
     "functions?": array(link(RAW), 64),
   }),
+  voucher: record({ net: bytes32, chan: bytes32, owed: number, settled: number }),
+  transaction: record({ act: action, net: bytes32, from: key, nonce: number, "builds?": bytes32 }),
+  fraud,
   bundle: record({
     "fn?": blob({ most: MIB_64 }), "in?": anyBytes, "out?": anyBytes, run: bytesOrSealed, proof,
     "inbody?": blob({ most: MIB_64 }), "outbody?": blob({ most: MIB_64 }), receipt: anyBytes,
@@ -440,6 +483,11 @@ export const cost = (price, fuel, bytes) =>
   price.call + upward(fuel * price.rate, 1000000n) + upward(least(bytes, U64_MAX) * price.kib, 1024n);
 export const bill = (price, fuel, bytes, cap) => least(cap, cost(price, fuel, bytes));
 
-/** The channel of a payer with a host, as long as no ledger opens channels. */
-export const localChannel = (payer, host, network) =>
-  sha256(ascii.encode("talea local channel v1\0"), network, payer.slice(2), host.slice(2));
+/** The channel that a transaction's payload opens. */
+export const channelOf = async (opening) => sha256(ascii.encode("talea channel v1\0"), await sha256(opening));
+/** A transaction's name. */
+export const transactionOf = (payload) => sha256(payload);
+/** A network's name: that of its parameters. */
+export const networkOf = (params) => sha256(params);
+/** The key that a development network funds. Everybody has it, and what it has is worth nothing. */
+export const developmentKey = async () => Key.of(await sha256(ascii.encode("talea development wallet v1")));

@@ -5,8 +5,9 @@
 // `talea.js` or is marked as false by them.
 
 import {
-  CHECKS, Malformed, Node, Refusal, Unsupported, Wallet, bundle, decode, didOf, encode, ensureSupported, verify,
+  CHECKS, Malformed, Node, Refusal, Unsupported, bundle, decode, didOf, encode, ensureSupported, hex, verify,
 } from "./talea.js";
+import { Cheated, Unfunded, Wallet } from "./money.js";
 import { forget, kept, keep, revived } from "./kept.js";
 import { cut, draw } from "./stick.js";
 
@@ -63,6 +64,7 @@ async function connect() {
   say("price", `${grouped(call)} tal a call, ${grouped(rate)} per million fuel, ${grouped(kib)} per KiB`);
   list();
   at("call").disabled = false;
+  await account();
 }
 
 const hostOf = () => didOf(now.terms.host);
@@ -112,13 +114,19 @@ function unreachable(broken) {
 function words(broken) {
   if (broken instanceof Refusal) {
     const advice = {
-      payer_unknown: " Your key stands above; start the node with it, or make a free call.",
       payment_required: " Choose to pay for the call.",
+      escrow_low: " Put more into the channel, or pay at most less.",
+      voucher_required: " A receipt that does not hold was not paid for; the host waits for that.",
       function_unknown: " Deploy it there first: talea deploy FILE.wasm",
     }[broken.code];
-    if (broken.code === "payer_unknown") at("key-details").open = true;
     return `${broken.message} (${broken.code}).${advice ?? ""}`;
   }
+  if (broken instanceof Unfunded) {
+    at("key-details").open = true;
+    say("fund", `talea ledger transfer ${broken.key} ${broken.lacks}`);
+    return `${broken.message} From a wallet that has it: talea ledger transfer ${broken.key} ${broken.lacks}`;
+  }
+  if (broken instanceof Cheated) return broken.message;
   if (broken instanceof Malformed || broken instanceof Unsupported) return broken.message;
   console.error(broken);
   return `${broken.name}: ${broken.message}`;
@@ -139,20 +147,69 @@ async function call() {
     if (!named) throw new Malformed("Choose a function, or paste its hash.");
     const fn = await now.node.function(named);
     const asked = { fn, terms: now.terms, method: at("method").value, ...target(), ...await sent() };
+    let payer = null;
     if (new FormData(at("order")).get("pay") === "paid") {
-      Object.assign(asked, { wallet: now.wallet, maxBill: BigInt(at("most").value || 0) });
+      payer = await spender();
+      Object.assign(asked, { payer, maxBill: BigInt(at("most").value || 0) });
+      say("call", "Calling\u2026");
     }
     const began = performance.now();
     const answer = await now.node.call(asked);
     const took = performance.now() - began;
     localStorage.setItem("talea.function", named);
     const papers = await now.node.papers(answer.receipt);
-    await show({ answer, papers, took, name: fn.name ?? short(String(fn.id)), at: Date.now(), from: now.node.address }, true);
+    const shown = { answer, papers, took, name: fn.name ?? short(String(fn.id)), at: Date.now(), from: now.node.address };
+    const holds = await show(shown, true);
+    if (payer) await paid(payer, papers, holds);
   } catch (broken) {
     fault(broken instanceof TypeError ? unreachable(broken) : words(broken));
   } finally {
     at("call").disabled = false; say("call", "Call");
   }
+}
+
+/** The session that signs. The wallet is asked for a channel and for the session only where there is none. */
+async function spender() {
+  say("call", await now.wallet.known(now.terms) ? "Calling\u2026" : "Opening a channel\u2026");
+  const payer = await now.wallet.session(now.node, now.terms);
+  await account();
+  return payer;
+}
+
+/** Promises the host what a receipt that holds says, and nothing for one that does not. */
+async function paid(payer, papers, holds) {
+  if (!holds) {
+    return fault("The receipt does not hold, so nothing was promised to the host.");
+  }
+  try {
+    await payer.count(papers);
+  } catch (broken) {
+    if (broken instanceof Cheated) await now.node.accuse(broken.first, broken.second);
+    throw broken;
+  }
+  await payer.vouch(now.node);
+  await account();
+}
+
+/** What the channel to this host holds and owes: the ledger's word, the host's, and what was counted here. */
+async function account() {
+  const kept = now.wallet && now.terms ? await now.wallet.known(now.terms) : undefined;
+  for (const id of ["close", "more", "revoke"]) at(id).disabled = !kept;
+  at("revoke").disabled = !kept?.session;
+  at("channel").dataset.state = kept ? "open" : "none";
+  if (!kept) {
+    for (const id of ["escrow", "owed", "promised", "session"]) say(id, "\u2013");
+    return say("channel-id", "None to this host yet. The first paid call opens one.");
+  }
+  const [live, told] = await Promise.all([
+    now.node.channel(kept.chan), now.node.owed(kept.chan, now.wallet.key, now.terms),
+  ]);
+  say("channel-id", hex(kept.chan));
+  say("escrow", live ? grouped(live.escrow) : "\u2013");
+  say("owed", told ? grouped(told.owed) : "0");
+  say("promised", grouped(kept.vouched));
+  const until = kept.session && new Date(Number(kept.session.expires / 1000000n));
+  say("session", until ? `up to ${grouped(kept.session.total)} tal until ${until.toLocaleString([], { dateStyle: "short", timeStyle: "short" })}` : "ended");
 }
 
 function target() {
@@ -182,9 +239,10 @@ async function show(call, isNew) {
   render(answer);
   at("actions").hidden = false; at("restore").hidden = true;
   const holds = await check(call.papers, answer);
-  if (!isNew) return;
+  if (!isNew) return holds;
   if (keep({ ...call, holds })) table();
   else say("kept-note", "The last call is too long to be kept here; save it as a file.");
+  return holds;
 }
 
 /** Runs the checks and shows each as it is made. */
@@ -270,6 +328,10 @@ function altered({ papers, answer }, part) {
       return papers.run instanceof Uint8Array
         ? [{ ...papers, run: flipped(papers.run) }, answer]
         : [{ ...papers, run: { ...papers.run, p: flipped(papers.run.p) } }, answer];
+    case "price": {
+      const receipt = decode("receipt", papers.receipt), { price } = receipt;
+      return [{ ...papers, receipt: encode("receipt", { ...receipt, price: { ...price, rate: price.rate + 1n } }) }, answer];
+    }
     case "body": return [papers, { ...answer, body: flipped(answer.body.length > 0 ? answer.body : new Uint8Array(1)) }];
     case "sent":
       return [papers, { ...answer, order: order.given.length > 0
@@ -339,8 +401,20 @@ async function save() {
 
 function showKey() {
   say("key", now.wallet.key.did);
-  say("payers", `talea node --data ./data --payers ${now.wallet.key.did} --price-rate 100`);
+  say("fund", `talea ledger transfer ${now.wallet.key.did} 2M`);
 }
+
+/** A deed of the wallet, with the form held back meanwhile. */
+const deed = (button, saying, work) => guarded(async () => {
+  fault(null);
+  const said = at(button).textContent;
+  at(button).disabled = true; at("call").disabled = true; say(button, saying);
+  try { await work(); } finally {
+    say(button, said);
+    at("call").disabled = !now.node;
+    await account();
+  }
+});
 
 const guarded = (work) => async (event) => {
   event?.preventDefault();
@@ -371,11 +445,20 @@ async function start() {
     await check(now.shown.papers, now.shown.answer);
   }));
   at("save").addEventListener("click", guarded(save));
-  at("copy").addEventListener("click", guarded(() => navigator.clipboard.writeText(at("payers").textContent)));
+  at("copy").addEventListener("click", guarded(() => navigator.clipboard.writeText(at("fund").textContent)));
+  at("close").addEventListener("click", deed("close", "Closing\u2026", async () => {
+    const back = await now.wallet.close(now.node, now.terms);
+    say("channel-note", `${grouped(back)} tal are back.`);
+  }));
+  at("more").addEventListener("click", deed("more", "Asking the wallet\u2026",
+    () => now.wallet.topUp(now.node, now.terms, 1000000n)));
+  at("revoke").addEventListener("click", deed("revoke", "Asking the wallet\u2026",
+    () => now.wallet.revoke(now.node, now.terms)));
   at("renew").addEventListener("click", guarded(async () => {
-    if (!confirm("Runs that this key has signed stay valid, but nothing more can be signed with it. Go on?")) return;
+    if (!confirm("What its open channels hold comes back to the key that is forgotten. Close them first. Go on?")) return;
     now.wallet = await now.wallet.renew();
     showKey();
+    await account();
   }));
   await ensureSupported();
   now.wallet = await Wallet.open();

@@ -1,12 +1,12 @@
 // A client of Talea for browsers: signs a run, calls a function, and believes nothing it has not verified.
 //
 // No dependency, no build step. Invariants: a run is signed over the input that this client made itself; what a
-// host says is compared with bytes that this client hashed. Absent: running functions again, which
-// `talea receipt verify --rerun` does with the file that `bundle()` makes.
+// host says is compared with bytes that this client hashed. Absent: money, which `money.js` keeps, and running functions
+// again, which `talea receipt verify --rerun` does with the file that `bundle()` makes.
 
 import {
-  Cid, DOC, Key, Malformed, RAW, Unsupported, ascii, base64url, bill, cost, decode, didOf, encode, hex, keyOf, leadsTo,
-  least, localChannel, open, same, seal, unbase64url, unhex,
+  Cid, DOC, Malformed, RAW, Unsupported, ascii, base64url, bill, cost, decode, didOf, encode, hex, keyOf, leadsTo, least,
+  mediaType, networkOf, open, same, seal, transactionOf, unbase64url, unhex,
 } from "./documents.js";
 
 export * from "./documents.js";
@@ -19,7 +19,19 @@ const FUEL_DEFAULT = 1000000000n, OUTPUT_DEFAULT = 4n * 1024n * 1024n;
 const VALID_FOR_NS = 600n * 1000000000n;
 // Set by browsers whatever a script says: an input that holds one cannot be known before it is sent.
 const BROWSERS_OWN = /^(accept-charset|accept-encoding|access-control-.*|cache-control|connection|content-length|cookie|date|dnt|expect|host|keep-alive|origin|pragma|priority|proxy-.*|referer|sec-.*|te|trailer|transfer-encoding|upgrade|upgrade-insecure-requests|user-agent|via)$/;
-const nowNs = () => BigInt(Date.now()) * 1000000n;
+// How often a node is asked while something is awaited.
+const ASK_EVERY_MS = 100;
+export const nowNs = () => BigInt(Date.now()) * 1000000n;
+const pause = () => new Promise((next) => setTimeout(next, ASK_EVERY_MS));
+
+/** Asks until `look` gives something, at most so many seconds. */
+export async function awaited(what, seconds, look) {
+  for (const end = Date.now() + 1000 * seconds; Date.now() < end; await pause()) {
+    const found = await look();
+    if (found) return found;
+  }
+  throw new Unsupported(`The node did not come to ${what} within ${seconds} s.`);
+}
 
 /** What a node said instead of an answer: `status`, `code`, `detail`. */
 export class Refusal extends Error {
@@ -77,7 +89,7 @@ export class Node {
   }
 
   /** Calls a function. `asked`: `fn` (from `function()`), `terms`, `method`, `path`, `query`, `headers`, `args`,
-   * `body`, and to pay: `wallet`, with `fuel`, `output`, `maxBill` as one likes. */
+   * `body`, and to pay: `payer` (a `Session` of `money.js`), with `fuel`, `output`, `maxBill` as one likes. */
   async call(asked) {
     const order = await this.order(asked);
     const request = { method: order.method, headers: order.headers, body: order.body };
@@ -98,7 +110,7 @@ export class Node {
   }
 
   /** The request, the input document that the node will make of it, and, when paid, the signed run. */
-  async order({ fn, terms, wallet, method = "GET", path = "", query = "", headers = {}, args = [], body, ...wishes }) {
+  async order({ fn, terms, payer, method = "GET", path = "", query = "", headers = {}, args = [], body, ...wishes }) {
     const prefix = `/f/${fn.id}`;
     const url = new URL(this.address + prefix + path + (query ? `?${query}` : ""));
     if (!url.pathname.startsWith(prefix)) throw new Malformed(`the path ${path} leads out of the function`);
@@ -118,27 +130,96 @@ export class Node {
       fn, terms, method, headers: sent, input, body: body.length > 0 ? body : undefined, given: body,
       target: url.pathname + url.search,
     };
-    if (!wallet) return order;
-    order.sealed = await this.signed(order, wallet, wishes);
+    if (!payer) return order;
+    order.sealed = await this.signed(order, payer, wishes);
     sent["talea-run"] = base64url(encode("sealed", order.sealed));
+    sent["talea-session"] = base64url(payer.grant);
     return order;
   }
 
-  async signed({ fn, terms, input, given }, wallet, wishes) {
-    const chan = await localChannel(wallet.key.bytes, terms.host, terms.network);
+  async signed({ fn, terms, input, given }, payer, wishes) {
     const inn = BigInt(given.length), clk = nowNs();
     const outmax = least(wishes.output ?? OUTPUT_DEFAULT, fn.limits.output);
     const fuelmax = affordable(terms.price, inn + outmax, least(wishes.fuel ?? FUEL_DEFAULT, fn.limits.fuel), wishes.maxBill);
     const run = encode("run", {
       fn: fn.id, in: await Cid.of(DOC, input), cgi: fn.cgi ? 1n : 0n, clk, inn, net: terms.network,
       pay: {
-        cap: cost(terms.price, fuelmax, inn + outmax), exp: clk + VALID_FOR_NS, ppm: 0n,
-        seq: await wallet.take(hex(chan)), chan, host: terms.host,
+        cap: cost(terms.price, fuelmax, inn + outmax), exp: clk + VALID_FOR_NS, ppm: fn.royalty,
+        seq: await payer.take(), chan: payer.channel, host: terms.host,
       },
       prof: terms.profile, seed: crypto.getRandomValues(new Uint8Array(32)), price: terms.price,
       logmax: fn.limits.log, memmax: fn.limits.pages, outmax, fuelmax,
     });
-    return seal(wallet.key, "run", run);
+    return seal(payer.key, "run", run);
+  }
+
+  /** The network's parameters, as far as an opening needs them. Its name is computed here, not believed. */
+  async network(terms) {
+    const said = await this.json("/network");
+    if (!same(await networkOf(unbase64url(said.params)), terms.network)) {
+      throw new Malformed("the node's parameters are of another network than its host");
+    }
+    return { start: BigInt(said.start), slot: BigInt(said.slot), margin: BigInt(said.windows.margin) };
+  }
+
+  /** What an account has, and the number of its next transaction. */
+  async account(key) {
+    const said = await this.json(`/accounts/${didOf(key)}`);
+    return { balance: BigInt(said.balance), next: BigInt(said.next) };
+  }
+
+  /** A channel as the ledger has it; null when it has none. */
+  async channel(chan) {
+    const said = await this.json(`/channels/${hex(chan)}`).catch(absent);
+    return said && {
+      escrow: BigInt(said.escrow), redeemed: BigInt(said.redeemed), closing: said.closing !== null,
+      deadline: BigInt(said.deadline),
+      // What the host counts on: paid and left in the finalised state.
+      covered: said.final === null ? 0n : BigInt(said.final.escrow) + BigInt(said.final.redeemed),
+    };
+  }
+
+  /** What the host says that a channel owes; null when it knows none. `key` is the payer's. */
+  async owed(chan, key, terms) {
+    const path = `/vouchers/${hex(chan)}`;
+    const request = encode("request", {
+      at: nowNs(), net: terms.network, body: await Cid.of(RAW, new Uint8Array()), path, method: "GET",
+    });
+    const signed = base64url(encode("sealed", await seal(key, "request", request)));
+    const answer = await this.ask(path, { headers: { accept: "application/json", "talea-request": signed } }).catch(absent);
+    const said = await answer?.json();
+    return said && { owed: BigInt(said.owed), vouched: BigInt(said.vouched), settled: BigInt(said.settled) };
+  }
+
+  /** Hands in a transaction's envelope and waits until it is in a finalised block. */
+  async submit(envelope) {
+    const body = encode("sealed", envelope), id = hex(await transactionOf(envelope.p));
+    await this.ask("/transactions", { method: "POST", headers: { "content-type": mediaType("transaction") }, body });
+    await awaited("a finalised block with the transaction", 30, async () => {
+      const said = await this.json(`/transactions/${id}`);
+      if (said.status === "rejected") throw new Refusal(422, { code: said.reason, message: `the ledger says ${said.reason}` });
+      return said.status === "included" && said.final;
+    });
+    return id;
+  }
+
+  /** Gives a voucher. Gives how much of it the host takes for now: all of it, or what one redeem can list. */
+  async vouch(envelope, grant) {
+    const headers = { "content-type": mediaType("voucher"), "talea-session": base64url(grant) };
+    try {
+      await this.ask("/vouchers", { method: "POST", headers, body: encode("sealed", envelope) });
+      return null;
+    } catch (fault) {
+      if (!(fault instanceof Refusal) || fault.code !== "voucher_parts" || !fault.detail.owed) throw fault;
+      return { owed: BigInt(fault.detail.owed), settled: BigInt(fault.detail.settled) };
+    }
+  }
+
+  /** Hands in two receipts (`{ receipt, proof }` in bytes) that cannot both be honest. What the node does with them. */
+  async accuse(first, second) {
+    const proven = ({ receipt, proof }) => ({ receipt, proof: decode("proof", proof) });
+    const body = encode("fraud", { first: proven(first), second: proven(second) });
+    return (await this.ask("/fraud", { method: "POST", headers: { "content-type": "application/cbor" }, body })).json();
   }
 
   async json(path) {
@@ -158,11 +239,17 @@ export class Node {
   }
 }
 
+/** Nothing in place of what is not there. */
+function absent(fault) {
+  if (fault instanceof Refusal && fault.status === 404) return null;
+  throw fault;
+}
+
 function described(view) {
   const { fuel, memory_pages, output_bytes, log_bytes } = view.limits;
   return {
     id: Cid.parse(view.id), name: view.name ?? null, kind: view.kind, cgi: view.cgi, headers: view.headers,
-    size: Number(view.size), owner: view.owner,
+    size: Number(view.size), owner: view.owner, royalty: BigInt(view.royalty_ppm ?? 0),
     limits: { fuel: BigInt(fuel), pages: BigInt(memory_pages), output: BigInt(output_bytes), log: BigInt(log_bytes) },
   };
 }
@@ -175,52 +262,6 @@ function affordable(price, bytes, wished, maxBill) {
   if (fuel < 1n) throw new Malformed(`${maxBill} tal do not pay for any work here`);
   return fuel;
 }
-
-// === A wallet ===
-
-/** A key and the numbers used on its channels, in this browser's own database. The secret cannot be read out. */
-export class Wallet {
-  constructor(database, key) { Object.assign(this, { database, key }); }
-
-  static async open(name = "talea") {
-    const opening = indexedDB.open(name, 1);
-    opening.onupgradeneeded = () => {
-      opening.result.createObjectStore("keys");
-      opening.result.createObjectStore("sequences");
-    };
-    const database = await settled(opening);
-    const kept = await settled(database.transaction("keys").objectStore("keys").get("payer"));
-    if (kept) return new Wallet(database, new Key(kept.secret, kept.bytes));
-    const { secret, bytes } = await Key.generate();
-    // `add`, so that of two tabs that open for the first time only one makes the key.
-    const adding = database.transaction("keys", "readwrite").objectStore("keys").add({ secret, bytes }, "payer");
-    const taken = await settled(adding).then(() => true, () => false);
-    if (!taken) { database.close(); return Wallet.open(name); }
-    return new Wallet(database, new Key(secret, bytes));
-  }
-
-  /** The next sequence of a channel. It is used up even if the run is never sent; gaps cost nothing. */
-  async take(channel) {
-    const store = this.database.transaction("sequences", "readwrite", { durability: "strict" }).objectStore("sequences");
-    const sequence = ((await settled(store.get(channel))) ?? 0n) + 1n;
-    await settled(store.put(sequence, channel));
-    return sequence;
-  }
-
-  /** Forgets the key and makes another. */
-  async renew() {
-    const stores = this.database.transaction(["keys", "sequences"], "readwrite");
-    stores.objectStore("sequences").clear();
-    await settled(stores.objectStore("keys").clear());
-    this.database.close();
-    return Wallet.open(this.database.name);
-  }
-}
-
-const settled = (request) => new Promise((resolve, reject) => {
-  request.onsuccess = () => resolve(request.result);
-  request.onerror = (event) => { event.preventDefault(); reject(request.error); };
-});
 
 // === Verifying ===
 
@@ -289,7 +330,7 @@ export async function* verify(papers, answer) {
       ensure(held.receipt && named.equals(held.receipt.run), "the receipt names another run");
       const { pay } = held.receipt;
       ensure(isFree ? !pay && !held.run.pay : pay && same(pay.payer, order.sealed.s[0].k), "payer and run do not agree");
-      return isFree ? "a free call: nobody signed, nothing is owed" : `signed by your key, sequence ${held.run.pay.seq}`;
+      return isFree ? "a free call: nobody signed, nothing is owed" : `signed by your session's key, sequence ${held.run.pay.seq}`;
     },
     order: async () => {
       ensure(held.receipt && held.run, "there is no run to compare with");

@@ -1,11 +1,14 @@
-// The browser's client against a real node of another origin: the golden vectors, calls free and paid, what is
-// refused, what an altered byte does, CORS, and then the dApp's own page, clicked by script.
+// The browser's client against a real node of another origin, which gives nobody credit: the golden vectors, calls free
+// and paid over a channel with a session's key, what is refused, what an altered byte does, a host that cheats and signs
+// it, CORS, and then the dApp's own page, clicked by script.
 //
 // The driver (run.py) serves this page, starts the node when asked, and takes what is reported.
 
 import {
-  Malformed, Node, Refusal, Wallet, bundle, decode, encode, ensureSupported, same, verify,
+  Cid, DOC, Key, Malformed, Node, Refusal, bundle, cost, decode, encode, ensureSupported, leaf, nowNs, same, seal, unhex,
+  verify,
 } from "../../../examples/dapp/talea.js";
+import { Cheated, Session, Wallet } from "../../../examples/dapp/money.js";
 import { vectors } from "./vectors.js";
 
 const counts = {}, faults = [];
@@ -33,10 +36,18 @@ const TEXT = new TextEncoder().encode("one two two\nthree three three\n");
 
 async function calls(node, wallet) {
   const terms = await node.terms(), fn = await node.function("demo/wordcount-c");
+  const payer = await wallet.session(node, terms, { escrow: 3000000n });
+  const opened = await node.channel(payer.channel);
+  report("a channel is open and final", opened.escrow === 3000000n && opened.covered === 3000000n && !opened.closing);
+  const session = decode("session", decode("sealed", payer.grant).p);
+  report("the wallet grants, another key signs", same(session.payer, wallet.key.bytes) && !same(session.key, wallet.key.bytes)
+    && same(session.hosts[0], terms.host));
+  report("the next session is the same one", same((await wallet.session(node, terms)).grant, payer.grant));
   const asked = { fn, terms, method: "POST", path: "/", body: TEXT, args: ["2"], headers: { "content-type": "text/plain" } };
   const whole = async (what, answer) => {
     const papers = await node.papers(answer.receipt), found = await falseOf(papers, answer);
     report(what, found.length === 0, found.join("; "));
+    if (answer.order.sealed && found.length === 0) await payer.count(papers);
     return papers;
   };
 
@@ -51,24 +62,26 @@ async function calls(node, wallet) {
   const queried = await node.call({ ...asked, path: "/a b/\u00fc", query: "x=1&y=\u00e9 '\"|", args: ["a b", "\u00fc"] });
   await whole("odd paths, queries and arguments are signed as they are sent", queried);
 
-  const paid = await node.call({ ...asked, wallet });
+  const paid = await node.call({ ...asked, payer });
   report("a paid call is billed", paid.bill > 0n, String(paid.bill));
   const papers = await whole("a paid call's receipt holds", paid);
-  const at = await Promise.all(Array.from({ length: 6 }, () => node.call({ ...asked, wallet })));
+  const at = await Promise.all(Array.from({ length: 6 }, () => node.call({ ...asked, payer })));
   for (const answer of at) await whole("calls at once hold, each for itself", answer);
   report("each has its own sequence", new Set(at.map(({ order }) => decode("run", order.sealed.p).pay.seq)).size === 6);
   const again = await node.ask(paid.order.target, { method: "POST", headers: paid.order.headers, body: paid.order.body });
   report("the same run again has the same receipt", again.headers.get("talea-receipt") === paid.receipt);
 
-  const short = await node.call({ ...asked, wallet, fuel: 2000n });
+  const short = await node.call({ ...asked, payer, fuel: 2000n });
   report("fuel that runs out is an answer", short.outcome === "out_of_fuel" && short.fuel === 2000n, short.outcome);
   await whole("the receipt of a run without fuel holds", short);
-  const cheap = await node.call({ ...asked, wallet, output: 1024n, maxBill: 40n });
+  const cheap = await node.call({ ...asked, payer, output: 1024n, maxBill: 40n });
   report("a bill stays below what was said", cheap.bill <= 40n, String(cheap.bill));
   await whole("the receipt of a capped run holds", cheap);
 
-  await altered(papers, paid, asked);
-  await refused(node, asked);
+  await altered(papers, paid);
+  await cheated(node, payer, papers, paid);
+  await vouchers(node, wallet, payer);
+  await refused(node, wallet, { ...asked, payer });
   const file = bundle(papers, paid, await node.module(fn.id));
   report("a file encodes to itself", same(encode("bundle", decode("bundle", file)), file));
   report("the file holds elsewhere too", await (await post("/bundle", file)).text() === "match");
@@ -91,6 +104,7 @@ async function altered(papers, answer) {
     ["run", { ...papers, run: { ...papers.run, p: flip(papers.run.p) } }, answer],
     ["run", { ...papers, run: papers.run.p }, answer],
     ["order", receipt({ inn: 31n }), answer],
+    ["order", receipt({ price: { ...order.terms.price, rate: order.terms.price.rate + 1n } }), answer],
     ["order", papers, { ...answer, order: { ...order, fn: { ...order.fn, id: decode("run", papers.run.p).prof } } }],
     ["input", papers, { ...answer, order: { ...order, given: flip(order.given) } }],
     ["input", papers, { ...answer, order: { ...order, input: flip(order.input) } }],
@@ -107,16 +121,88 @@ async function altered(papers, answer) {
   }
 }
 
-async function refused(node, asked) {
-  const stranger = await Wallet.open("stranger");
-  const unknown = await refusal(() => node.call({ ...asked, wallet: stranger }));
-  report("an unknown payer is refused with its code", unknown instanceof Refusal && unknown.code === "payer_unknown", String(unknown?.code));
+/** A host that lies and signs it: only what this client computes itself can find that. */
+async function cheated(node, payer, papers, answer) {
+  const host = await Key.of(unhex(await (await post("/host-key", "")).text()));
+  report("the test has the host's own key", same(host.bytes, answer.order.terms.host));
+  const signed = async (change) => {
+    const receipt = { ...decode("receipt", papers.receipt), ...change }, payload = encode("receipt", receipt);
+    const { batch } = decode("proof", papers.proof);
+    const head = encode("batch", { ...decode("batch", batch.p), root: await leaf(payload), count: 1n });
+    const proof = encode("proof", { path: [], batch: await seal(host, "batch", head), index: 0n });
+    const named = (await Cid.of(DOC, payload)).toString();
+    return [{ ...papers, receipt: payload, proof }, { ...answer, receipt: named, bill: receipt.bill, fuel: receipt.fuel }];
+  };
+  const { price, fuel, inn, outn, bill } = decode("receipt", papers.receipt);
+  const dear = { ...price, rate: price.rate + 1000000n };
+  for (const [what, about, change] of [
+    ["a wrong price is found, though signed", "order", { price: dear, bill: cost(dear, fuel, inn + outn) }],
+    ["a wrong bill is found, though signed", "bill", { bill: bill + 1n }],
+    ["fuel that was not used is found, though signed", "bill", { fuel: fuel + 10000000n }],
+    ["another output is found, though signed", "output", { outn: outn + 1n }],
+  ]) {
+    const found = await falseOf(...await signed(change));
+    report(what, found.length > 0 && found[0].startsWith(about), found.join("; "));
+  }
+  const [second, again] = await signed({ at: decode("receipt", papers.receipt).at + 1n });
+  report("a second receipt holds by itself", (await falseOf(second, again)).length === 0);
+  const fault = await refusal(() => payer.count(second));
+  report("two receipts for one sequence are found", fault instanceof Cheated, String(fault));
+  const kept = await node.accuse(fault.first, fault.second);
+  report("the node keeps the proof and says what it does", kept.kind === "sequence" && kept.report === "no" && kept.why === "own",
+    JSON.stringify(kept));
+  const nothing = await refusal(() => node.accuse(fault.first, fault.first));
+  report("what proves nothing is refused", nothing?.code === "fraud_unproven", String(nothing?.code));
+}
+
+async function vouchers(node, wallet, payer) {
+  const before = await node.owed(payer.channel, wallet.key, payer.terms);
+  report("what is owed is not promised yet", before.owed > 0n && before.vouched === 0n, JSON.stringify(before, (_, it) => String(it)));
+  const promised = await payer.vouch(node);
+  const after = await node.owed(payer.channel, wallet.key, payer.terms);
+  report("a voucher promises what was counted", promised === before.owed && after.vouched === before.owed, String(promised));
+  report("the same promise again changes nothing", await payer.vouch(node) === promised);
+  for (const [owed, upto, code] of [
+    [promised - 1n, after.settled, "voucher_backwards"], [promised + 1n, after.settled, "voucher_ahead"],
+    [promised, after.settled + 1n, "voucher_settles"],
+  ]) {
+    const fault = await refusal(async () => node.vouch(await payer.voucher(owed, upto), payer.grant));
+    report("a wrong voucher is refused with its code", fault instanceof Refusal && fault.code === code, `${code}: ${fault?.code}`);
+  }
+}
+
+async function refused(node, wallet, asked) {
+  const { payer, terms } = asked;
+  const like = (change) => Object.assign(Object.create(Session.prototype), payer, change);
+  const granted = async (total, expires) => new Session(wallet, terms, {
+    chan: payer.channel, session: await wallet.grant(terms, total, expires),
+  });
+  const later = payer.expires, stranger = await Key.generate();
+  for (const [code, other] of [
+    ["channel_unknown", like({ channel: new Uint8Array(32) })],
+    ["payer_foreign", like({ key: stranger, grant: (await new Wallet(wallet.database, stranger).grant(terms, 1n, later)).grant })],
+    ["session_scope", like({ key: stranger })],
+    ["session_scope", await granted(1000000n, nowNs() + 1000000000n)],
+    ["session_spent", await granted(5n, later)],
+  ]) {
+    const fault = await refusal(() => node.call({ ...asked, payer: other }));
+    report("a run that is not covered is refused with its code", fault instanceof Refusal && fault.code === code, `${code}: ${fault?.code} ${fault}`);
+  }
   const absent = await refusal(() => node.function(`sha256:${"0".repeat(64)}`));
   report("an unknown function is refused with its code", absent?.status === 404 && absent.code === "function_unknown", String(absent?.code));
-  const poor = await refusal(() => node.call({ ...asked, wallet: stranger, maxBill: 1n }));
+  const poor = await refusal(() => node.call({ ...asked, maxBill: 1n }));
   report("what pays for nothing is not even signed", poor instanceof Malformed, String(poor));
   const outside = await refusal(() => node.call({ ...asked, path: "/../../receipts" }));
   report("a path does not lead out of its function", outside instanceof Malformed, String(outside));
+  // The wallet ends the session: its key is served no more, and the next one is.
+  await wallet.revoke(node, terms);
+  const ended = await refusal(() => node.call(asked));
+  report("a revoked session is refused with its code", ended?.code === "session_revoked", String(ended?.code));
+  const next = await wallet.session(node, terms);
+  report("a new session is over the same channel", same(next.channel, payer.channel) && !same(next.grant, payer.grant));
+  const answer = await node.call({ ...asked, payer: next });
+  await next.count(await node.papers(answer.receipt));
+  report("it pays", await next.vouch(node) === (await node.owed(next.channel, wallet.key, terms)).owed);
 }
 
 async function origins(node) {
@@ -164,6 +250,7 @@ async function page(node) {
     }
   }
   report("the page keeps its receipts", at("kept").tBodies[0].rows.length === 2);
+  await money(at);
   at("alter").click();
   await state("false");
   at("kept").tBodies[0].rows[0].querySelector("button").click();
@@ -181,12 +268,29 @@ async function page(node) {
   report("the page says what to do without a node", at("fault").textContent.includes("talea node"), at("fault").textContent);
 }
 
+/** The page's channel: what it shows, its end of a session, and its end. */
+async function money(at) {
+  const shown = (id) => at(id).textContent;
+  report("the page shows what is locked and owed", /^[\d,]+$/.test(shown("escrow")) && /^[1-9][\d,]*$/.test(shown("owed")));
+  report("the page promised what it verified", shown("promised") === shown("owed"), `${shown("promised")} of ${shown("owed")}`);
+  report("the page shows the host's price", shown("price").includes("100 per million fuel"), shown("price"));
+  at("revoke").click();
+  await until(`the session's end: ${shown("fault")}`, () => shown("session") === "ended");
+  at("call").click();
+  await until(`another session: ${shown("fault")}`, () => shown("session") !== "ended" && !at("call").disabled);
+  await until(`its voucher: ${shown("fault")}`, () => shown("promised") === shown("owed"));
+  report("a new session pays after the old one's end", at("fault").hidden, shown("fault"));
+  at("close").click();
+  await until(`the channel's end: ${shown("fault")}`, () => at("channel").dataset.state === "none");
+  report("what was not used comes back", /^[\d,]+ tal are back/.test(shown("channel-note")), shown("channel-note"));
+}
+
 async function all() {
   await ensureSupported();
   await vectors(async (name) => (await fetch(`/tests/conformance/documents/${name}`)).text(), report);
   const wallet = await Wallet.open();
   report("a wallet opens again with its key", (await Wallet.open()).key.did === wallet.key.did);
-  const node = new Node(await (await post("/start", wallet.key.did)).text());
+  const node = new Node(await (await post("/start", "")).text());
   await calls(node, wallet);
   await origins(node);
   await page(node);
