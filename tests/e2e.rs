@@ -27,6 +27,8 @@ mod money;
 mod node;
 #[path = "e2e/paid.rs"]
 mod paid;
+#[path = "e2e/peers.rs"]
+mod peers;
 
 /// The one place of these tests that reads a clock: to bound what must be bounded.
 #[allow(clippy::disallowed_methods, reason = "a test of a bound on real time")]

@@ -23,6 +23,7 @@ mod moment;
 mod new;
 mod node;
 mod papers;
+mod peers;
 mod receipt;
 mod screen;
 mod surroundings;
@@ -121,6 +122,8 @@ enum Command {
     Channel(Box<channel::ChannelCommand>),
     /// Run a node
     Node(Box<node::NodeRunArgs>),
+    /// List the nodes that a node is connected with
+    Peers(peers::PeersArgs),
     /// Check this machine, the wallet, and a node
     Doctor(doctor::DoctorArgs),
     /// Print the script that makes a shell complete these words
@@ -199,6 +202,7 @@ fn dispatch(command: Command, context: &Context) -> Ran {
         Command::Ledger(command) => block_on(ledger::run(&command, context)),
         Command::Channel(command) => block_on(channel::run(&command, context)),
         Command::Node(args) => node::run(&args, context),
+        Command::Peers(args) => block_on(peers::run(&args, context)),
         Command::Doctor(args) => block_on(doctor::run(&args, context)),
         Command::Completion(args) => completion::run(&args, context),
     }
@@ -300,6 +304,9 @@ mod tests {
             ("talea channel show --all", None),
             ("talea channel redeem", Some(Exit::Usage)),
             ("talea node --data d --listen 127.0.0.1:0 --payers a,b --set x=y", None),
+            ("talea node --data d --join /ip4/1.2.3.4/tcp/1 --network 00", None),
+            ("talea peers --node 127.0.0.1:1 --output json", None),
+            ("talea peers extra", Some(Exit::Usage)),
             ("talea dev --listen nowhere", Some(Exit::Usage)),
             ("talea dev hello --like 127.0.0.1:1 --no-watch", None),
             ("talea completion tcsh", Some(Exit::Usage)),

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use talea_ledger::{Fuel, Pages, Price, PublicKey, Tal};
+use talea_ledger::{Fuel, NetworkId, Pages, Price, PublicKey, Tal};
 
 use crate::limits;
 
@@ -53,9 +53,8 @@ impl Sources {
 /// Everything one node needs to know to start. Each part is handed only its piece.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file with the parameters of the network this node belongs to. Without it the node is a development
-    /// network of its own.
-    pub network: Option<PathBuf>,
+    /// The network this node belongs to, and how its nodes reach each other.
+    pub network: Peering,
     /// Address to serve HTTP on; port 0 asks the system for a free one.
     pub listen: SocketAddr,
     /// Where to write the bound address, for programs that asked for port 0.
@@ -84,6 +83,51 @@ pub struct Config {
     pub retention: Retention,
     /// What is written to the log.
     pub log: Log,
+}
+
+/// The network a node belongs to, and its connections to other nodes. A node with nothing of this is a development
+/// network of its own, and opens no further port.
+#[derive(Debug, Clone)]
+pub struct Peering {
+    /// The file with the network's parameters. Without it they are those that the data folder keeps, or those that the
+    /// nodes of `join` tell, or a development network's.
+    pub params: Option<PathBuf>,
+    /// The network's id, for who wants to join this one and no other.
+    pub id: Option<NetworkId>,
+    /// Multiaddresses of nodes to begin with.
+    pub join: Vec<String>,
+    /// Multiaddresses to listen on for other nodes.
+    pub listen: Vec<String>,
+    /// Where to write the addresses that other nodes reach this one at, for programs that asked for port 0.
+    pub addr_file: Option<PathBuf>,
+    /// Addresses under which others reach this node, when it cannot find out itself.
+    pub external: Vec<String>,
+    /// Whether nodes of the same local network find each other by multicast.
+    pub mdns: bool,
+    /// Whether a node behind a router tries to be reached: through a relay, and by a hole in the router.
+    pub nat: bool,
+    /// Multiaddresses of relays to use when it cannot be reached otherwise.
+    pub relays: Vec<String>,
+    /// Connected nodes at once.
+    pub peers_max: u32,
+    /// Where callers reach this node's HTTP, as it tells others.
+    pub endpoint: Option<String>,
+    /// Whether functions that are called here and are not here are brought from other nodes.
+    pub fetch: bool,
+    /// Bytes of functions above which none is brought.
+    pub fetch_len_max: u64,
+}
+
+impl Peering {
+    /// Whether this node talks to others at all.
+    pub fn is_on(&self) -> bool {
+        self.mdns || !self.listen.is_empty() || !self.join.is_empty() || self.params.is_some()
+    }
+
+    /// Whether it is to reach others before it is ready.
+    pub fn is_joining(&self) -> bool {
+        !self.join.is_empty()
+    }
 }
 
 /// Payers whose runs are taken without escrow. What they owe is counted and never redeemed: for a network of
@@ -317,7 +361,7 @@ impl Config {
             given.read_optional("key_file", value::path)?.unwrap_or_else(|| data.join("key"));
         let is_local = listen.ip().is_loopback();
         Ok(Self {
-            network: given.read_optional("network.params", value::path)?,
+            network: peering(given, is_local)?,
             listen,
             addr_file: given.read_optional("addr_file", value::path)?,
             key_file,
@@ -358,6 +402,37 @@ impl Config {
             data,
         })
     }
+}
+
+/// Where a node of a network listens when nobody says: beside its HTTP on every interface, or on loopback alone.
+const PEER_LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/7601", "/ip4/0.0.0.0/udp/7601/quic-v1"];
+const PEER_LISTEN_LOCAL: &str = "/ip4/127.0.0.1/tcp/0";
+
+/// A node that is told of no network opens no port for one. One that is listens as far as its HTTP does: a node on
+/// loopback is for its own machine.
+fn peering(given: &layers::Layers, is_local: bool) -> Result<Peering, ConfigError> {
+    let mut peering = Peering {
+        params: given.read_optional("network.params", value::path)?,
+        id: given.read_optional("network.id", value::network)?,
+        join: given.read("network.join", value::multiaddrs)?,
+        listen: given.read_optional("network.listen", value::multiaddrs)?.unwrap_or_default(),
+        addr_file: given.read_optional("network.addr_file", value::path)?,
+        external: given.read("network.external", value::multiaddrs)?,
+        mdns: given.read("network.mdns", value::switch)?,
+        nat: given.read("network.nat", value::switch)?,
+        relays: given.read("network.relays", value::multiaddrs)?,
+        peers_max: bounded(given, "network.peers_max", 1, 10_000)? as u32,
+        endpoint: given.read_optional("network.endpoint", value::text)?,
+        fetch: given.read("network.fetch", value::switch)?,
+        fetch_len_max: given.read("network.fetch_size", value::size)?,
+    };
+    if peering.is_on() && peering.listen.is_empty() {
+        peering.listen = match is_local {
+            true => vec![PEER_LISTEN_LOCAL.to_owned()],
+            false => PEER_LISTEN.map(str::to_owned).to_vec(),
+        };
+    }
+    Ok(peering)
 }
 
 /// A loopback listener sees one address, so a limit by address would be a limit on everything; there

@@ -48,8 +48,9 @@ use crate::clock::Clock;
 use crate::config;
 use crate::executor::Executor;
 use crate::ledger;
-use crate::registry::Registry;
+use crate::registry::{Lacking, Registry};
 use crate::store::{FunctionShelf, LogShelf};
+use crate::supply::{BringError, Supply};
 use crate::till::{Desk, Till};
 
 /// The doors that requests go through, made by `node`.
@@ -70,6 +71,12 @@ pub(crate) struct Doors {
     pub(crate) logs: Arc<LogShelf>,
     /// Bumped whenever some function's log has grown.
     pub(crate) logged: tokio::sync::watch::Receiver<u64>,
+    /// The network, for who asks about it; none for a node that talks to no other.
+    pub(crate) peers: Option<talea_gossip::Gossip>,
+    /// Functions of other nodes; none for a node that brings none.
+    pub(crate) supply: Option<Arc<Supply>>,
+    /// Whether this node has others to catch up with before it is ready.
+    pub(crate) is_joining: bool,
 }
 
 /// The HTTP side of one node.
@@ -191,6 +198,25 @@ impl Gateway {
     /// until the node has been started again.
     fn is_writing(&self) -> bool {
         !self.latched.load(Ordering::Relaxed)
+    }
+
+    /// Brings a function that is not here, if it can be had. That nobody has it is no error: whoever looks for it then
+    /// does not find it.
+    async fn bring(&self, lacking: Option<Lacking>) -> Result<(), Fault> {
+        let (Some(Lacking { function, owner }), Some(supply)) = (lacking, &self.doors.supply)
+        else {
+            return Ok(());
+        };
+        let profile = self.doors.auth.offer().profile;
+        match supply.bring(function, owner, profile).await {
+            Ok(()) | Err(BringError::Absent(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the ledger here is as far as those of the nodes that this one joined; always, for one that joined nobody.
+    fn is_in_step(&self) -> bool {
+        !self.doors.is_joining || self.doors.blocks.is_in_step()
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {

@@ -32,7 +32,7 @@ mod tests;
 mod view;
 mod wire;
 
-pub use line::{Judge, Line, News, Nobody, Verdict};
+pub use line::{BLOCK_NEWS_LEN_MAX, Judge, Line, News, Nobody, Verdict};
 pub use mailbox::{Mailbox, Refusal, SubmitError};
 pub use open::{
     DATABASE, FOLDER, Ledger, LedgerError, LedgerOptions, Rebuilt, development, rebuild,

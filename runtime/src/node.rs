@@ -4,6 +4,8 @@
 //! finish, the chain writes what it has and closes the journal. Invariant: what was answered is on the disk
 //! whatever ends the node. Absent: everything else; no other module starts a part.
 
+mod membership;
+mod peers;
 mod views;
 
 use std::io;
@@ -13,11 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use talea_ledger::profile::Profile;
-use talea_ledger::{Document as _, Fuel, Network, NetworkParams, PublicKey};
+use talea_ledger::{Fuel, Network, NetworkId, PublicKey};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::membership::network;
+use self::peers::{Company, Peers};
 use self::views::{
     KeptChannels, KeptEscrow, KeptFunctions, KeptModules, LedgerDoors, RunsUnderWay,
 };
@@ -35,6 +39,7 @@ use crate::store::{
     FolderError, FunctionShelf, LogShelf, NodeFolder, PaymentShelf, PaymentsError, Retention,
     SEGMENT_LEN, ShelfError, keys,
 };
+use crate::supply::{Supply, SupplyParts};
 use crate::till::{self, Collector, CollectorParts, Till};
 
 /// Connections that the system holds for us while the accept loop is busy. What Linux caps it at by
@@ -53,6 +58,7 @@ pub struct Running {
     collected: JoinHandle<()>,
     chain: Chain,
     ledger: Ledger,
+    company: Option<Company>,
     network: Arc<Network>,
     _folder: NodeFolder,
 }
@@ -95,6 +101,36 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The folder is of one network, and another is meant.
+    #[error(
+        "the data folder {} belongs to the network {found}; asked for is the network {wanted}: \
+         use another folder, or leave the other network out of the settings",
+        folder.display()
+    )]
+    OtherNetwork {
+        /// The data folder.
+        folder: PathBuf,
+        /// Its network.
+        found: NetworkId,
+        /// The other.
+        wanted: NetworkId,
+    },
+    /// No node told which network it is.
+    #[error("the network to join is not known yet, and no node has told its parameters")]
+    Join(#[from] talea_gossip::JoinError),
+    /// An address is none.
+    #[error(
+        "`{text}` in `{setting}` is no multiaddress such as /ip4/192.0.2.1/tcp/7601/p2p/12D3Koo.."
+    )]
+    PeerAddress {
+        /// The setting.
+        setting: &'static str,
+        /// What it says.
+        text: String,
+    },
+    /// The network could not be begun.
+    #[error("the network could not be begun")]
+    Peers(#[from] talea_gossip::StartError),
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -153,7 +189,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let disk = folder.disk();
     let unusable = |source| StartError::Key { path: config.key_file.clone(), source };
     let (key, is_new) = keys::load_or_create(&config.key_file).map_err(unusable)?;
-    let network = Arc::new(network(&config, key.public())?);
+    let network = Arc::new(membership::settle(&config, &folder, &key).await?);
     let notary = Notary::new(key, network.id());
     let collecting = notary.clone();
     let host = notary.public();
@@ -166,13 +202,21 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let logs = LogShelf::open(disk.clone(), "logs", notify).map_err(StartError::Logs)?;
     let executor = Arc::new(executor(&config, &folder, functions.clone(), compiler)?);
     let retention = retention(&config);
+    let listener = listen(config.listen)?;
+    let addr = listener
+        .local_addr()
+        .map_err(|source| StartError::Listen { addr: config.listen, source })?;
+    let peers = match config.network.is_on() {
+        true => Some(Peers::open(&config.network, &network, &notary, endpoint(addr)).await?),
+        false => None,
+    };
     let ledger = LedgerOptions {
         disk: disk.clone(),
         segment_len: LOG_SEGMENT_LEN,
         network: network.clone(),
         notary: notary.clone(),
         clock: clock.clone(),
-        line: Arc::new(ledger::Nobody),
+        line: peers.as_ref().map_or_else(|| Arc::new(ledger::Nobody) as _, Peers::line),
     };
     let ledger = tokio::task::spawn_blocking(move || Ledger::open(ledger)).await??;
     if ledger.cut() > 0 {
@@ -213,6 +257,18 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         clock: clock.clone(),
         threshold: config.channels.redeem,
     };
+    let supply = match peers.as_ref().filter(|_| config.network.fetch) {
+        Some(peers) => Some(Arc::new(Supply::open(SupplyParts {
+            gossip: peers.gossip(),
+            shelf: functions.clone(),
+            executor: executor.clone(),
+            auth: auth.clone(),
+            clock: clock.clone(),
+            module_len_max: config.http.module_len_max,
+            len_max: config.network.fetch_len_max,
+        })?)),
+        None => None,
+    };
     let doors = Doors {
         auth,
         till,
@@ -232,14 +288,13 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         logs: Arc::new(logs),
         logged,
         clock,
+        peers: peers.as_ref().map(Peers::gossip),
+        supply: supply.clone(),
+        is_joining: config.network.is_joining(),
     };
-    let listener = listen(config.listen)?;
-    let addr = listener
-        .local_addr()
-        .map_err(|source| StartError::Listen { addr: config.listen, source })?;
     if let Some(path) = &config.addr_file {
         let unwritable = |source| StartError::AddrFile { path: path.clone(), source };
-        write_addr(path, addr).map_err(unwritable)?;
+        write_whole(path, &addr.to_string()).map_err(unwritable)?;
     }
     let gateway = Gateway::new(doors, config.http, config.free.calls);
     let (stop, stopping) = watch::channel(false);
@@ -247,6 +302,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let served = tokio::spawn(gateway::serve(gateway.clone(), listener, stopping));
     tracing::info!(%addr, %host, version = env!("CARGO_PKG_VERSION"), "listening");
     let cut = chain.cut();
+    let company = peers.map(|peers| peers.hear(ledger.wire(), supply));
     Ok(Running {
         addr,
         host,
@@ -257,6 +313,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         collected,
         chain,
         ledger,
+        company,
         network,
         _folder: folder,
     })
@@ -295,19 +352,9 @@ fn offer(config: &Config, network: &Network, host: PublicKey) -> Offer {
     }
 }
 
-/// The network of a file, or a development network of this node alone.
-pub fn network(config: &Config, host: PublicKey) -> Result<Network, StartError> {
-    let (path, params) = match &config.network {
-        None => (PathBuf::new(), ledger::development(host)),
-        Some(path) => {
-            let unusable = |reason| StartError::Network { path: path.clone(), reason };
-            let bytes = std::fs::read(path).map_err(|fault| unusable(fault.to_string()))?;
-            let params =
-                NetworkParams::decode(&bytes).map_err(|fault| unusable(fault.to_string()))?;
-            (path.clone(), params)
-        }
-    };
-    Network::new(params).map_err(|fault| StartError::Network { path, reason: fault.to_string() })
+/// Where this node's HTTP is, as far as it can tell: not for one that listens on every interface.
+fn endpoint(addr: SocketAddr) -> Option<String> {
+    (!addr.ip().is_unspecified()).then(|| format!("http://{addr}"))
 }
 
 /// Fuel that surely ends within a time.
@@ -330,9 +377,9 @@ fn retention(config: &Config) -> Retention {
 }
 
 /// In one step: whoever waits for the file never reads half of it.
-fn write_addr(path: &Path, addr: SocketAddr) -> io::Result<()> {
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension("draft");
-    std::fs::write(&draft, addr.to_string())?;
+    std::fs::write(&draft, text)?;
     std::fs::rename(&draft, path)
 }
 
@@ -382,6 +429,11 @@ impl Running {
         &self.network
     }
 
+    /// Where other nodes reach this one; nothing while it talks to none.
+    pub fn peer_addresses(&self) -> Vec<String> {
+        self.company.as_ref().map(Company::addresses).unwrap_or_default()
+    }
+
     /// Bytes of a commit that a crash had torn and that were cut off the journal at start.
     pub fn cut(&self) -> u64 {
         self.cut
@@ -399,7 +451,7 @@ impl Running {
 
     /// Ends in order; everybody who waits is answered.
     pub async fn stop(self) -> Result<(), StopError> {
-        let Self { stop, gateway, served, collected, chain, ledger, .. } = self;
+        let Self { stop, gateway, served, collected, chain, ledger, company, .. } = self;
         gateway.stop();
         // The server has ended already if nobody hears this.
         let _ = stop.send(true);
@@ -408,6 +460,9 @@ impl Running {
         }
         if let Err(fault) = collected.await {
             tracing::error!(%fault, "the collector ended badly");
+        }
+        if let Some(company) = company {
+            company.leave().await;
         }
         drop(gateway);
         let ledger = ledger.close().await;

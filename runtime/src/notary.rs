@@ -1,6 +1,7 @@
 //! The node's secret key, and what it signs: batches of receipts, blocks and votes, the node's own transactions.
 //!
-//! Invariant: the key leaves this module neither as bytes nor as a reference; what is signed names the
+//! Invariant: the key leaves this module neither as bytes nor as a reference, but for one copy that is wiped: the node's
+//! name among other nodes is the same key, and its connections are proven with it. What is signed names the
 //! network and the type of the document.
 //! Absent: the store and tokio. The notary signs what it is handed; that nothing signed leaves the node before
 //! it is on the disk is the chain's business.
@@ -11,6 +12,7 @@ use talea_ledger::batch::{BatchHead, SealedBatch, seal_batch};
 use talea_ledger::finality::Signer;
 use talea_ledger::merkle::ProofError;
 use talea_ledger::{Domain, NetworkId, PublicKey, Sealed, SecretKey, Transaction, UnixNanos, sign};
+use zeroize::Zeroizing;
 
 /// Signs in the name of the node. Clones share the key.
 #[derive(Debug, Clone)]
@@ -35,6 +37,11 @@ impl Notary {
     /// The network that everything signed here names.
     pub fn network(&self) -> NetworkId {
         self.network
+    }
+
+    /// The secret behind the node's name among other nodes, for whoever makes its connections; wiped when dropped.
+    pub fn peer_secret(&self) -> Zeroizing<[u8; 32]> {
+        self.key.to_bytes()
     }
 
     /// Signs the root over these receipts: one signature for all of them.

@@ -12,7 +12,7 @@ mod seeds;
 use std::sync::Arc;
 
 use talea_ledger::message::FunctionName;
-use talea_ledger::{Fuel, FunctionId, Ppm, RunId};
+use talea_ledger::{Fuel, FunctionId, Ppm, PublicKey, RunId};
 
 pub use self::functions::{Function, Functions, FunctionsError};
 pub use self::order::{Order, OrderError, OrderParts};
@@ -37,6 +37,15 @@ pub struct Plan {
     function: Arc<Function>,
     limits: RunLimits,
     account: Account,
+}
+
+/// A function that is not here and may be elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lacking {
+    /// It.
+    pub function: FunctionId,
+    /// Who owns the name it was called by, on the ledger.
+    pub owner: Option<PublicKey>,
 }
 
 /// Whose run it will be.
@@ -121,6 +130,28 @@ impl Registry {
         }
     }
 
+    /// The function that a call names and that is not here, if the call may have it.
+    pub fn lacking(&self, authorized: &Authorized) -> Result<Option<Lacking>, ResolveError> {
+        let target = authorized.call().target();
+        if let Target::Name(name) = target {
+            self.check_name(name, authorized.call(), authorized.caller())?;
+        }
+        self.absent(target)
+    }
+
+    /// The function that is meant and that is not here.
+    pub fn absent(&self, target: &Target) -> Result<Option<Lacking>, ResolveError> {
+        let (function, owner) = match target {
+            Target::Function(id) => (*id, None),
+            Target::Name(name) => {
+                let Some(id) = self.functions.named(name)? else { return Ok(None) };
+                (id, self.functions.owner(name))
+            }
+        };
+        let found = self.functions.by_id(function)?;
+        Ok(found.is_none().then_some(Lacking { function, owner }))
+    }
+
     /// Forgets what is remembered of a function, after it was registered anew.
     pub fn forget(&self, id: FunctionId) {
         self.functions.forget(id);
@@ -142,20 +173,7 @@ impl Registry {
     pub fn resolve(&self, authorized: Authorized) -> Result<Plan, ResolveError> {
         let (call, caller) = authorized.into_parts();
         if let Target::Name(name) = call.target() {
-            let payer = match &caller {
-                Caller::Free => None,
-                Caller::Paid(paid) => Some(paid.account()),
-            };
-            if !self.functions.admits(name, payer.as_ref(), call.method().as_str()) {
-                return Err(ResolveError::NotGranted(name.clone()));
-            }
-            if let Caller::Paid(paid) = &caller {
-                let needed = self.functions.royalty(name);
-                let given = paid.royalty();
-                if given < needed {
-                    return Err(ResolveError::RoyaltyLow { given, needed });
-                }
-            }
+            self.check_name(name, &call, &caller)?;
         }
         let function = self.find(call.target())?;
         match caller {
@@ -170,6 +188,32 @@ impl Registry {
                 Ok(Plan { call, function, limits, account: Account::Payer(paid) })
             }
         }
+    }
+}
+
+impl Registry {
+    /// Whether a caller may call by this name, and gives its author his share.
+    fn check_name(
+        &self,
+        name: &FunctionName,
+        call: &Call,
+        caller: &Caller,
+    ) -> Result<(), ResolveError> {
+        let payer = match caller {
+            Caller::Free => None,
+            Caller::Paid(paid) => Some(paid.account()),
+        };
+        if !self.functions.admits(name, payer.as_ref(), call.method().as_str()) {
+            return Err(ResolveError::NotGranted(name.clone()));
+        }
+        if let Caller::Paid(paid) = caller {
+            let needed = self.functions.royalty(name);
+            let given = paid.royalty();
+            if given < needed {
+                return Err(ResolveError::RoyaltyLow { given, needed });
+            }
+        }
+        Ok(())
     }
 }
 

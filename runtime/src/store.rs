@@ -25,7 +25,7 @@ mod logs;
 mod payments;
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +60,9 @@ pub enum FolderError {
     #[error("the folder {0} is in use by another node")]
     InUse(PathBuf),
 }
+
+/// The file with the parameters of the network that a folder belongs to.
+const PARAMS_FILE: &str = "network.params";
 
 /// The folder that holds everything a node keeps. Locked until it is dropped.
 #[derive(Debug)]
@@ -116,9 +119,34 @@ impl NodeFolder {
         self.path.join("payments.redb")
     }
 
+    /// The parameters of the network that the folder belongs to, if it was told of one.
+    pub fn params(&self) -> io::Result<Option<Vec<u8>>> {
+        kept_params(&self.path)
+    }
+
+    /// Keeps the parameters of the network that the folder belongs to from now on. When this returns they are on the
+    /// disk, whole.
+    pub fn keep_params(&self, params: &[u8]) -> io::Result<()> {
+        let draft = self.path.join("network.draft");
+        let mut file = File::create(&draft)?;
+        file.write_all(params)?;
+        file.sync_all()?;
+        fs::rename(&draft, self.path.join(PARAMS_FILE))?;
+        File::open(&self.path)?.sync_all()
+    }
+
     /// Where compiled code lies.
     pub fn artefacts_path(&self) -> PathBuf {
         self.path.join("artefacts")
+    }
+}
+
+/// The parameters that the data folder of a node keeps, if it keeps any.
+pub fn kept_params(folder: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(folder.join(PARAMS_FILE)) {
+        Ok(params) => Ok(Some(params)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -134,7 +134,25 @@ impl Auth {
     ) -> Result<(Verified<Registration>, Sealed), RequestError> {
         let bytes = credential(headers, &REGISTRATION)?
             .ok_or(RequestError::Missing { header: "talea-registration" })?;
-        let sealed = Sealed::decode(&bytes).map_err(RequestError::Unreadable)?;
+        let (verified, sealed) = self.registered(&bytes, function, now)?;
+        let key = *verified.signer();
+        if let Deploy::Keys(keys) = &self.deploy
+            && !keys.contains(&key)
+        {
+            return Err(RequestError::NotPermitted { key, what: "deploy" });
+        }
+        Ok((verified, sealed))
+    }
+
+    /// A function's registration by its bytes, wherever they come from: its owner's signature holds, and it is one that
+    /// this node can honour.
+    pub fn registered(
+        &self,
+        bytes: &[u8],
+        function: FunctionId,
+        now: UnixNanos,
+    ) -> Result<(Verified<Registration>, Sealed), RequestError> {
+        let sealed = Sealed::decode(bytes).map_err(RequestError::Unreadable)?;
         let verified: Verified<Registration> = sealed.verify().map_err(RequestError::Unverified)?;
         let registration = verified.document();
         self.for_this_network(registration.network)?;
@@ -145,12 +163,6 @@ impl Auth {
         // future would beat every later one.
         if registration.at.0 > now.0.saturating_add(CLOCK_SKEW_NANOS) {
             return Err(RequestError::Stale { at: registration.at });
-        }
-        let key = *verified.signer();
-        if let Deploy::Keys(keys) = &self.deploy
-            && !keys.contains(&key)
-        {
-            return Err(RequestError::NotPermitted { key, what: "deploy" });
         }
         honourable(registration).map_err(RequestError::Registration)?;
         Ok((verified, sealed))

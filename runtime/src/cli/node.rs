@@ -24,7 +24,11 @@ const CALL_EVENTS: &str = "talea::call";
   talea node --data ./data                          on 127.0.0.1:7600, free calls, anyone here may deploy
   talea node --data /var/lib/talea --config /etc/talea.toml
   talea node --data ./data --listen 0.0.0.0:7600 --payers did:key:z6Mk.. --price-per-call 10
+  talea node --data ./data --join /ip4/192.0.2.1/tcp/7601/p2p/12D3Koo..   become a node of that node's network
   talea node --data ./data --set http.body=1MiB --check   print the settings and end
+
+A node is a development network of its own unless the settings, its data folder or --join say otherwise. It opens a
+port for other nodes only when it is told of a network or of --peer-listen.
 
 Settings come from flags, then TALEA_* variables, then the file (--config, TALEA_CONFIG or DATA/talea.toml),
 then defaults: price.per_call is --price-per-call, TALEA_PRICE_PER_CALL and per_call under [price].
@@ -39,6 +43,18 @@ pub(super) struct NodeRunArgs {
     /// The settings file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A node to begin with, as a multiaddress; several with commas, or several times
+    #[arg(long, value_name = "MULTIADDR", value_delimiter = ',')]
+    join: Vec<String>,
+    /// Where to listen for other nodes, as a multiaddress; several with commas, or several times
+    #[arg(long, value_name = "MULTIADDR", value_delimiter = ',')]
+    peer_listen: Vec<String>,
+    /// Join this network and no other: its id
+    #[arg(long, value_name = "ID")]
+    network: Option<String>,
+    /// Write the addresses that other nodes reach this one at into a file
+    #[arg(long, value_name = "FILE")]
+    peer_addr_file: Option<PathBuf>,
     /// Keys that may pay here on credit; several with commas, or several times
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     payers: Vec<String>,
@@ -95,12 +111,15 @@ async fn serve(config: Config, context: &Context) -> Ran {
         let network = running.network().id().to_string();
         context
             .screen
-            .json_line(&json!({ "listening": address, "host": host, "network": network }));
+            .json_line(&json!({ "listening": address, "host": host, "network": network, "peers": running.peer_addresses() }));
     } else {
         context.screen.line(format_args!("listening on {address}"));
         context.screen.note(format_args!("host {}", running.host()));
         let network = running.network();
         context.screen.note(format_args!("network {} ({})", network.id(), network.params().name));
+        for address in running.peer_addresses() {
+            context.screen.note(format_args!("other nodes join with --join {address}"));
+        }
     }
     running.until_told().await.or_exit(Exit::Failed, || "the node failed")?;
     context.screen.note("ended: everything that was begun is answered");
@@ -167,10 +186,17 @@ impl NodeRunArgs {
     /// The flags as settings.
     fn flags(&self) -> Result<Vec<(String, String)>, Failure> {
         let data = self.data.as_ref().map(|data| data.display().to_string());
-        let payers = (!self.payers.is_empty()).then(|| self.payers.join(","));
+        let peer_addr_file = self.peer_addr_file.as_ref().map(|file| file.display().to_string());
+        let several = |list: &[String]| (!list.is_empty()).then(|| list.join(","));
+        let payers = several(&self.payers);
+        let (join, peer_listen) = (several(&self.join), several(&self.peer_listen));
         let named = [
             ("data", &data),
             ("listen", &self.listen),
+            ("network.join", &join),
+            ("network.listen", &peer_listen),
+            ("network.id", &self.network),
+            ("network.addr_file", &peer_addr_file),
             ("credit.payers", &payers),
             ("price.per_call", &self.price_per_call),
             ("price.rate", &self.price_rate),
@@ -219,6 +245,10 @@ mod tests {
         let given = [
             "--data",
             "d",
+            "--join",
+            "/a,/b",
+            "--peer-listen",
+            "/c",
             "--payers",
             "a,b",
             "--payers",
@@ -230,6 +260,8 @@ mod tests {
         ];
         let expected = [
             ("data", "d"),
+            ("network.join", "/a,/b"),
+            ("network.listen", "/c"),
             ("credit.payers", "a,b,c"),
             ("limits.fuel_max", "9"),
             ("limits.fuel", "9"),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::{Config, Deploy, LogFormat, value};
+use super::{Config, Deploy, LogFormat, Peering, value};
 
 /// One section of the file: its struct for serde, and its values by their full key.
 macro_rules! section {
@@ -28,7 +28,14 @@ macro_rules! section {
     };
 }
 
-section!(RawNetwork, "network.", [params]);
+section!(
+    RawNetwork,
+    "network.",
+    [
+        params, id, join, listen, addr_file, external, mdns, nat, relays, peers_max, endpoint,
+        fetch, fetch_size
+    ]
+);
 section!(RawPrice, "price.", [per_call, rate, per_kib]);
 section!(RawCredit, "credit.", [payers, cap]);
 section!(RawChannels, "channels.", [watermark, exposure, redeem]);
@@ -130,10 +137,7 @@ pub(super) fn render(config: &Config) -> String {
     }
     put(format!("data = {}", quoted(&config.data.display())));
     put("# key_file is set, and not shown".to_owned());
-    if let Some(path) = &config.network {
-        put("\n[network]".to_owned());
-        put(format!("params = {}", quoted(&path.display())));
-    }
+    render_network(&config.network, &mut put);
     let price = &config.price;
     put("\n[price]".to_owned());
     put(format!("per_call = {}", price.per_call.0));
@@ -160,6 +164,35 @@ pub(super) fn render(config: &Config) -> String {
     }
     render_bounds(config, &mut put);
     text
+}
+
+fn render_network(network: &Peering, put: &mut dyn FnMut(String)) {
+    let quoted = |text: &dyn std::fmt::Display| Value::String(text.to_string()).to_string();
+    let list = |texts: &[String]| {
+        Value::Array(texts.iter().cloned().map(Value::String).collect()).to_string()
+    };
+    put("\n[network]".to_owned());
+    if let Some(path) = &network.params {
+        put(format!("params = {}", quoted(&path.display())));
+    }
+    if let Some(id) = &network.id {
+        put(format!("id = {}", quoted(id)));
+    }
+    put(format!("join = {}", list(&network.join)));
+    put(format!("listen = {}", list(&network.listen)));
+    if let Some(path) = &network.addr_file {
+        put(format!("addr_file = {}", quoted(&path.display())));
+    }
+    put(format!("external = {}", list(&network.external)));
+    put(format!("mdns = {}", network.mdns));
+    put(format!("nat = {}", network.nat));
+    put(format!("relays = {}", list(&network.relays)));
+    put(format!("peers_max = {}", network.peers_max));
+    put(format!("fetch = {}", network.fetch));
+    put(format!("fetch_size = {}", quoted(&value::show_size(network.fetch_len_max))));
+    if let Some(endpoint) = &network.endpoint {
+        put(format!("endpoint = {}", quoted(endpoint)));
+    }
 }
 
 fn render_bounds(config: &Config, put: &mut dyn FnMut(String)) {

@@ -12,12 +12,27 @@ use super::{ConfigError, FILE_VARIABLE, Origin, Sources};
 
 /// Every setting and its default, as a file would give it. Empty: no default, or one that depends on
 /// other settings and is chosen in `config`.
-pub(super) const DEFAULTS: [(&str, &str); 42] = [
+pub(super) const DEFAULTS: [(&str, &str); 54] = [
     ("listen", "127.0.0.1:7600"),
     ("addr_file", ""),
     ("data", ""),
     ("key_file", ""),
     ("network.params", ""),
+    ("network.id", ""),
+    ("network.join", "[]"),
+    ("network.listen", ""),
+    ("network.addr_file", ""),
+    ("network.external", "[]"),
+    ("network.mdns", "false"),
+    ("network.nat", "true"),
+    ("network.relays", "[]"),
+    // Each costs some 100 KiB of buffers; gossip needs about a dozen, and everybody else is reached by a new
+    // connection.
+    ("network.peers_max", "50"),
+    ("network.endpoint", ""),
+    ("network.fetch", "true"),
+    // A thousand modules of 4 MiB.
+    ("network.fetch_size", "4 GiB"),
     ("price.per_call", "0"),
     ("price.rate", "0"),
     ("price.per_kib", "0"),

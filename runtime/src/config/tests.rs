@@ -169,8 +169,44 @@ fn what_is_open_depends_on_who_can_reach_it() {
 }
 
 #[test]
+fn a_port_for_other_nodes_is_opened_only_for_a_network() {
+    let network = |file: &str, flags: &[(&str, &str)]| {
+        load(&format!("data = \"d\"\n{file}"), &[], flags).unwrap().network
+    };
+    let alone = network("", &[]);
+    assert!(!alone.is_on() && !alone.is_joining());
+    assert_eq!(alone.listen, [""; 0]);
+    // As far as its HTTP listens.
+    let joining = network("", &[("network.join", "/ip4/192.0.2.1/tcp/1,/dns/a/tcp/2")]);
+    assert!(joining.is_on() && joining.is_joining());
+    assert_eq!(joining.join, ["/ip4/192.0.2.1/tcp/1", "/dns/a/tcp/2"]);
+    assert_eq!(joining.listen, ["/ip4/127.0.0.1/tcp/0"]);
+    let public = network("listen = \"0.0.0.0:1\"\n[network]\nparams = \"p\"", &[]);
+    assert!(public.is_on() && !public.is_joining());
+    assert_eq!(public.listen, PEER_LISTEN);
+    let told = network("[network]\nlisten = [\"/ip4/10.0.0.1/tcp/9\"]\npeers_max = 7", &[]);
+    assert_eq!((told.listen, told.peers_max), (vec!["/ip4/10.0.0.1/tcp/9".to_owned()], 7));
+    check_fault(
+        "[network]\njoin = [\"192.0.2.1:7601\"]",
+        &[],
+        &[("data", "d")],
+        expect![[
+            r#"./talea.toml:2: `network.join` must be a list of multiaddresses, each such as /ip4/192.0.2.1/tcp/7601/p2p/12D3Koo..., not `["192.0.2.1:7601"]`"#
+        ]],
+    );
+    check_fault(
+        "",
+        &[],
+        &[("data", "d"), ("network.id", "12")],
+        expect![
+            "flag --network-id: `network.id` must be a network's id: 64 hexadecimal digits, not `12`"
+        ],
+    );
+}
+
+#[test]
 fn the_printing_loads_again_and_hides_the_key_file() {
-    let file = "data = \"d\"\nkey_file = \"/secret/place\"\n[limits]\nlog = 1000\n[free]\ncalls = false\n[network]\nparams = \"p\"\n";
+    let file = "data = \"d\"\nkey_file = \"/secret/place\"\n[limits]\nlog = 1000\n[free]\ncalls = false\n[network]\nparams = \"p\"\njoin = [\"/ip4/192.0.2.1/tcp/1\"]\nmdns = true\n";
     let config = load(file, &[], &[]).unwrap();
     let printed = config.redacted();
     assert!(!printed.contains("/secret/place"), "{printed}");

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use talea_ledger::PublicKey;
+use talea_ledger::{NetworkId, PublicKey};
 use toml::Value;
 
 use super::LogFormat;
@@ -98,6 +98,30 @@ pub(super) fn keys(value: &Value) -> Parsed<Vec<PublicKey>> {
         }
         Value::String(text) if text.is_empty() || text == "[]" => Ok(Vec::new()),
         Value::String(text) => text.split(',').map(parse).collect(),
+        _ => Err(EXPECTED),
+    }
+}
+
+pub(super) fn network(value: &Value) -> Parsed<NetworkId> {
+    const EXPECTED: &str = "a network's id: 64 hexadecimal digits";
+    text(value).map_err(|_| EXPECTED)?.trim().parse().map_err(|_| EXPECTED)
+}
+
+/// Texts that have a multiaddress' shape. What their parts mean is known where they are used.
+pub(super) fn multiaddrs(value: &Value) -> Parsed<Vec<String>> {
+    const EXPECTED: &str =
+        "a list of multiaddresses, each such as /ip4/192.0.2.1/tcp/7601/p2p/12D3Koo...";
+    let read = |text: &str| {
+        let text = text.trim();
+        let is_one = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_one { Ok(text.to_owned()) } else { Err(EXPECTED) }
+    };
+    match value {
+        Value::Array(list) => {
+            list.iter().map(|text| text.as_str().ok_or(EXPECTED).and_then(read)).collect()
+        }
+        Value::String(text) if text.is_empty() || text == "[]" => Ok(Vec::new()),
+        Value::String(text) => text.split(',').map(read).collect(),
         _ => Err(EXPECTED),
     }
 }

@@ -10,6 +10,7 @@ mod ledger;
 mod logs;
 mod named;
 mod operations;
+mod peers;
 mod query;
 mod receipts;
 mod vouchers;
@@ -111,7 +112,7 @@ pub(super) struct Route {
 }
 
 /// All of them.
-pub(super) const ROUTES: [Route; 25] = [
+pub(super) const ROUTES: [Route; 26] = [
     Route { path: "/", allowed: "GET, HEAD", serve: || get(operations::page) },
     Route {
         path: "/functions",
@@ -135,6 +136,7 @@ pub(super) const ROUTES: [Route; 25] = [
     Route { path: "/channels/{id}", allowed: "GET, HEAD", serve: || get(ledger::channel) },
     Route { path: "/names/{namespace}/{name}", allowed: "GET, HEAD", serve: || get(ledger::name) },
     Route { path: "/network", allowed: "GET, HEAD", serve: || get(ledger::network) },
+    Route { path: "/peers", allowed: "GET, HEAD", serve: || get(peers::list) },
     Route { path: "/vouchers", allowed: "POST", serve: || post(vouchers::give) },
     Route { path: "/vouchers/{channel}", allowed: "GET, HEAD", serve: || get(vouchers::of_one) },
     Route { path: "/vouchers/{channel}/redeem", allowed: "POST", serve: || post(vouchers::redeem) },

@@ -33,6 +33,9 @@ pub(super) async fn invoke(
         Admitted::Run(authorized) => authorized,
         Admitted::Repeat(receipt) => return repeat::repeat(gateway, receipt, wants_receipt).await,
     };
+    if doors.supply.is_some() {
+        gateway.bring(doors.registry.lacking(&authorized)?).await?;
+    }
     let plan = doors.registry.resolve(*authorized)?;
     let held = gateway.bodies.read(body, gateway.http.body_len_max).await?;
     let order = doors.registry.order(plan, held.bytes.clone())?;

@@ -1,11 +1,13 @@
 //! Counts for operators, in the text format that Prometheus scrapes.
 //!
-//! Invariant: every label has a closed set of values; nothing that a caller can choose becomes one.
+//! Invariant: every label has a closed set of values; nothing that a caller can choose becomes one. The one exception are
+//! peers, by their keys: those that are connected now, whose number is bounded.
 //! Absent: per-function series. Who wants those has receipts.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use talea_gossip::{Counters, PeerView, Topic, TopicCounters};
 use talea_ledger::{Fuel, Outcome, Tal};
 
 /// Kinds of routes, as a label.
@@ -277,6 +279,76 @@ fn place(outcome: &Outcome) -> usize {
     }
 }
 
+/// What the network counts, by topic and by connected peer.
+pub(super) fn peers_text(counters: &Counters, peers: &[PeerView]) -> String {
+    type Of = fn(&TopicCounters) -> u64;
+    let topics: [(&str, &str, Of); 7] = [
+        ("published_total", "Messages that this node made.", |of| of.published.messages),
+        ("received_total", "Messages that came, each once.", |of| of.received.messages),
+        ("received_bytes_total", "Their bytes.", |of| of.received.bytes),
+        ("accepted_total", "Of those, passed on.", |of| of.accepted),
+        ("ignored_total", "Of those, not passed on.", |of| of.ignored),
+        ("rejected_total", "Of those, held against who sent them.", |of| of.rejected),
+        ("overrun_total", "Of those, left aside for their number.", |of| of.overrun),
+    ];
+    let mut text = Text(String::new());
+    for (name, help, of) in topics {
+        let name = format!("gossip_{name}");
+        text.head(&name, help, "counter");
+        for topic in Topic::ALL {
+            let labels = format!("{{topic=\"{}\"}}", topic.word());
+            text.line(&name, &labels, of(counters.topic(topic)));
+        }
+    }
+    let sums = [
+        ("chain_sent_total", "Chain messages to peers.", counters.sent.messages),
+        ("chain_sent_bytes_total", "Their bytes.", counters.sent.bytes),
+        ("chain_received_total", "Chain messages from peers.", counters.received.messages),
+        ("chain_received_bytes_total", "Their bytes.", counters.received.bytes),
+        ("chain_dropped_total", "Chain messages that a peer did not take.", counters.dropped),
+        ("served_bytes_total", "Bytes of functions and documents served.", counters.served.bytes),
+        (
+            "fetched_bytes_total",
+            "Bytes of functions and documents fetched.",
+            counters.fetched.bytes,
+        ),
+        ("peers_refused_total", "Peers refused: of another network, or silent.", counters.refused),
+        ("peers_banned_total", "Peers cut off for what they did.", counters.banned),
+        ("peers_crowded_total", "Connections refused by their number.", counters.crowded),
+        (
+            "network_overloaded_total",
+            "Words that the network had no room for.",
+            counters.overloaded,
+        ),
+    ];
+    for (name, help, sum) in sums {
+        text.head(name, help, "counter");
+        text.line(name, "", sum);
+    }
+    let joined: Vec<&PeerView> = peers.iter().filter(|peer| peer.joined).collect();
+    text.head("peers", "Peers of this network, connected now.", "gauge");
+    text.line("peers", "", joined.len() as u64);
+    type OfPeer = fn(&PeerView) -> f64;
+    let each: [(&str, &str, &str, OfPeer); 5] = [
+        ("peer_received_bytes_total", "Bytes from a peer.", "counter", |of| {
+            of.received.bytes as f64
+        }),
+        ("peer_sent_bytes_total", "Bytes to a peer.", "counter", |of| of.sent.bytes as f64),
+        ("peer_dropped_total", "Messages it did not take.", "counter", |of| of.dropped as f64),
+        ("peer_score", "What it is worth; negative is bad.", "gauge", |of| of.score),
+        ("peer_rtt_seconds", "From a ping to its answer.", "gauge", |of| {
+            of.rtt.map_or(f64::NAN, |rtt| rtt.as_secs_f64())
+        }),
+    ];
+    for (name, help, kind, of) in each {
+        text.head(name, help, kind);
+        for peer in &joined {
+            text.put(format_args!("talea_{name}{{peer=\"{}\"}} {}\n", peer.key, of(peer)));
+        }
+    }
+    text.0
+}
+
 struct Text(String);
 
 impl Text {
@@ -325,7 +397,10 @@ mod tests {
 
     #[test]
     fn every_series_is_described_once() {
-        let text = Metrics::default().render(&[]);
+        let text = Metrics::default().render(&[]) + &peers_text(&Counters::default(), &[]);
+        for topic in ["transaction", "block", "vote", "batch", "offer"] {
+            assert!(text.contains(&format!("talea_gossip_accepted_total{{topic=\"{topic}\"}} 0")));
+        }
         let mut described: Vec<&str> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();
         let count = described.len();
         described.sort_unstable();

@@ -24,6 +24,7 @@ use crate::executor::{CompileError, ExecuteError, LoadError, PrepareError, Refus
 use crate::ledger::{LedgerReadError, SubmitError};
 use crate::registry::{OrderError, ResolveError};
 use crate::store::{ReadError, ShelfError};
+use crate::supply::BringError;
 use crate::till::{BillsError, CollectError, EvidenceError, VoucherError};
 use talea_ledger::VerifyError;
 use talea_ledger::cover::Refusal as Refused;
@@ -71,6 +72,11 @@ pub(crate) enum Fault {
     /// The node is being stopped.
     #[error("the node is stopping")]
     Stopping,
+    #[error(transparent)]
+    Bring(#[from] BringError),
+    /// The ledger has not caught up with its peers.
+    #[error("the ledger is not yet as far as its peers'")]
+    NotInStep,
     /// A write failed, and nothing can be recorded until a restart.
     #[error("the journal takes no more receipts")]
     NotWriting,
@@ -250,8 +256,22 @@ fn answer(fault: &Fault) -> Answer {
         Fault::Evidence(fault) => of_evidence(fault),
         Fault::Overloaded => Answer::ours(Code::Overloaded),
         Fault::Stopping => Answer::ours(Code::ShuttingDown),
+        Fault::Bring(fault) => of_bring(fault),
+        Fault::NotInStep => Answer::ours(Code::NotInStep),
         Fault::NotWriting => Answer::ours(Code::StorageUnavailable),
         Fault::View(_) | Fault::Task(_) | Fault::Panicked(_) => Answer::ours(Code::Internal),
+    }
+}
+
+fn of_bring(fault: &BringError) -> Answer {
+    match fault {
+        BringError::Absent(_) => Answer::theirs(Code::FunctionUnknown, fault),
+        BringError::Withheld { .. } => Answer::theirs(Code::FunctionUnreachable, fault),
+        BringError::Busy => Answer::ours(Code::Overloaded),
+        BringError::Full { .. } => Answer::ours(Code::StorageFull),
+        BringError::Prepare(fault) => of_prepare(fault),
+        BringError::Shelf(_) => Answer::ours(Code::StorageUnavailable),
+        BringError::Task(_) => Answer::ours(Code::Internal),
     }
 }
 

@@ -8,6 +8,9 @@ use std::fmt;
 
 use talea_ledger::PublicKey;
 
+/// Longest block that is published whole: some forty transfers. A longer one is announced by its header, and who wants it asks for it.
+pub const BLOCK_NEWS_LEN_MAX: usize = 16 * 1024;
+
 /// What a message to everybody is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {

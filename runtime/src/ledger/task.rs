@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::company::{About, Company, is_offence};
 use super::librarian::Librarian;
-use super::line::{Judge, Line, News, Verdict};
+use super::line::{BLOCK_NEWS_LEN_MAX, Judge, Line, News, Verdict};
 use super::mailbox::{Answer, Event, Mailbox, QUEUE_MAX, Refusal, SubmitError};
 use super::open::LedgerError;
 use super::reader::{Archive, Reader, Recent, Shared, Told};
@@ -40,8 +40,6 @@ const TURN_SAID_MAX: usize = 128;
 /// Nanoseconds after which a turn takes nothing more of it: a transaction that is handed in here waits that long at most, and
 /// some hundred small blocks still share a sync.
 const TURN_SAID_TIME_MAX: u64 = 20_000_000;
-/// Longest block that is published whole. A longer one is announced by its header, and who wants it asks for it.
-const NEWS_LEN_MAX: usize = 64 * 1024;
 
 /// News of blocks that wait for a verdict: what arrives within some slots.
 const JUDGES_MAX: usize = 64;
@@ -354,7 +352,7 @@ impl Task {
     fn publish_block(&self, header: Sealed) {
         let block = self.chain.block(&BlockId::of(header.payload()));
         let whole = block.map(|block| Message::Block(block.to_block()).encode());
-        let news = whole.filter(|bytes| bytes.len() <= NEWS_LEN_MAX);
+        let news = whole.filter(|bytes| bytes.len() <= BLOCK_NEWS_LEN_MAX);
         let news = news.unwrap_or_else(|| Message::Announce(header).encode());
         self.line.publish(News::Block, news);
     }

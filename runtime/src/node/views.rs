@@ -131,6 +131,10 @@ impl Functions for KeptFunctions {
         self.shelf.by_name(name.as_str()).map_err(|fault| FunctionsError(Box::new(fault)))
     }
 
+    fn owner(&self, name: &FunctionName) -> Option<PublicKey> {
+        self.ledger.view().head.name(name).map(|record| record.owner)
+    }
+
     fn royalty(&self, name: &FunctionName) -> Ppm {
         self.ledger.view().head.name(name).map_or(Ppm::ZERO, |record| record.royalty)
     }

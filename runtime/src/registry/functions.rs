@@ -27,6 +27,8 @@ pub trait Functions: Send + Sync + std::fmt::Debug {
     fn by_id(&self, id: FunctionId) -> Result<Option<Function>, FunctionsError>;
     /// What a name points to.
     fn named(&self, name: &FunctionName) -> Result<Option<FunctionId>, FunctionsError>;
+    /// Who has the name on the ledger.
+    fn owner(&self, name: &FunctionName) -> Option<PublicKey>;
     /// The author's share of each bill of a call by this name.
     fn royalty(&self, name: &FunctionName) -> Ppm;
     /// Whether a name may be called with this method, by this payer or by somebody who did not sign.
@@ -69,6 +71,10 @@ impl Known {
 
     pub(super) fn named(&self, name: &FunctionName) -> Result<Option<FunctionId>, FunctionsError> {
         self.functions.named(name)
+    }
+
+    pub(super) fn owner(&self, name: &FunctionName) -> Option<PublicKey> {
+        self.functions.owner(name)
     }
 
     pub(super) fn royalty(&self, name: &FunctionName) -> Ppm {

@@ -69,6 +69,10 @@ impl Functions for OneFunction {
     }
 
     /// Only who signs may read `acme/closed`.
+    fn owner(&self, _: &FunctionName) -> Option<PublicKey> {
+        None
+    }
+
     fn royalty(&self, name: &FunctionName) -> Ppm {
         Ppm::new(if name.as_str() == "acme/dear" { 1000 } else { 0 }).unwrap()
     }

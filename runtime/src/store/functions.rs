@@ -32,6 +32,8 @@ const ORDER: TableDefinition<'_, u64, &[u8; 32]> = TableDefinition::new("order")
 const NAMES: TableDefinition<'_, &str, &[u8; NAME_LEN]> = TableDefinition::new("names");
 const NAME_LEN: usize = 32 + 32 + 8;
 const HEAD_LEN: usize = 16;
+/// Set in a record's length when the function was brought from another node: whoever deploys it here owns it here.
+const BROUGHT: u64 = 1 << 63;
 /// Pages redb keeps in memory. Registrations are under 4 KiB; 4,000 of them stay at hand.
 const CACHE_LEN: usize = 16 << 20;
 
@@ -90,6 +92,8 @@ pub struct ShelvedFunction {
     pub sealed: Sealed,
     /// Bytes of its module.
     pub wasm_len: u64,
+    /// Whether it came from another node, and nobody has deployed it here.
+    pub is_brought: bool,
 }
 
 /// Functions in the order of first registration.
@@ -135,6 +139,27 @@ impl FunctionShelf {
         sealed: &Sealed,
         wasm: &[u8],
     ) -> Result<Placed, ShelfError> {
+        self.place(registration, sealed, wasm, false)
+    }
+
+    /// Shelves a function that came from another node. It gives no name here, changes nothing that was deployed
+    /// here, and gives way to whoever deploys it here.
+    pub fn bring(
+        &self,
+        registration: &Verified<Registration>,
+        sealed: &Sealed,
+        wasm: &[u8],
+    ) -> Result<Placed, ShelfError> {
+        self.place(registration, sealed, wasm, true)
+    }
+
+    fn place(
+        &self,
+        registration: &Verified<Registration>,
+        sealed: &Sealed,
+        wasm: &[u8],
+        is_brought: bool,
+    ) -> Result<Placed, ShelfError> {
         let document = registration.document();
         let (function, owner) = (document.function, *registration.signer());
         debug_assert_eq!(FunctionId::of(wasm), function);
@@ -145,6 +170,8 @@ impl FunctionShelf {
             let before = before.map(|bytes| decode(function, bytes.value())).transpose()?;
             let (serial, placed) = match &before {
                 None => (next_serial(order)?, Placed::New),
+                Some(_) if is_brought => return Ok(Placed::Same),
+                Some(old) if old.is_brought => (old.serial, Placed::New),
                 Some(old) if old.registration.owner != owner => {
                     let owner = old.registration.owner;
                     return Err(ShelfError::FunctionTaken { function, owner });
@@ -157,10 +184,11 @@ impl FunctionShelf {
                 }
                 Some(old) => (old.serial, Placed::Changed),
             };
-            if let Some(name) = &document.name {
+            if let Some(name) = document.name.as_ref().filter(|_| !is_brought) {
                 put_name(names, name.as_str(), function, owner, document.at)?;
             }
-            let record = encode(serial, wasm.len() as u64, sealed);
+            let mark = if is_brought { BROUGHT } else { 0 };
+            let record = encode(serial, wasm.len() as u64 | mark, sealed);
             functions.insert(&key, record.as_slice()).map_err(database)?;
             order.insert(serial, &key).map_err(database)?;
             Ok(placed)
@@ -331,7 +359,9 @@ fn decode(function: FunctionId, bytes: &[u8]) -> Result<ShelvedFunction, ShelfEr
     };
     let sealed = Sealed::decode(rest).map_err(|_: DecodeError| damaged())?;
     let registration = Registration::decode(sealed.payload()).map_err(|_| damaged())?;
-    Ok(ShelvedFunction { serial: number(0), registration, sealed, wasm_len: number(8) })
+    let (serial, len) = (number(0), number(8));
+    let (wasm_len, is_brought) = (len & !BROUGHT, len & BROUGHT != 0);
+    Ok(ShelvedFunction { serial, registration, sealed, wasm_len, is_brought })
 }
 
 #[cfg(test)]

@@ -46,6 +46,9 @@ pub(super) async fn deploy(here: Extension<Here>, request: Request) -> Served {
         tokio::task::spawn_blocking(move || shelf.put(&registration, &sealed, &wasm)).await?;
     let placed = placed.map_err(ControlError::from)?;
     doors.registry.forget(id);
+    if let Some(supply) = &doors.supply {
+        supply.announce(id, held.bytes.len() as u64);
+    }
     let function = doors.registry.find(&Target::Function(id))?;
     let mut view = view(&gateway, &function)?;
     view["static_fuel"] = json!(inspection.static_fuel.to_string());
@@ -95,6 +98,9 @@ async fn describe(here: Extension<Here>, text: &str, wants_wasm: bool) -> Served
     let gateway = gateway(here);
     let unreadable = || ControlError::FunctionUnreadable(text.chars().take(80).collect());
     let target = Target::parse(text).ok_or_else(unreadable)?;
+    if gateway.doors.supply.is_some() {
+        gateway.bring(gateway.doors.registry.absent(&target)?).await?;
+    }
     let function = gateway.doors.registry.find(&target)?;
     let id = function.registration.function;
     let wasm = module(&gateway, id).await?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{ControlError, Here, Served, gateway};
 use crate::gateway::json::{LimitsView, PriceView, bytes};
-use crate::gateway::metrics::Gauge;
+use crate::gateway::metrics::{Gauge, peers_text};
 use crate::gateway::respond::{Fault, json_response};
 use crate::gateway::{Gateway, full, page as status_page};
 
@@ -26,7 +26,7 @@ pub(super) async fn health() -> Served {
     Ok(json_response(StatusCode::OK, &json!({ "status": "ok" })))
 }
 
-/// `GET /ready`: it takes calls, and what it records is kept.
+/// `GET /ready`: it takes calls, what it records is kept, and its ledger is as far as those of the nodes it joined.
 pub(super) async fn ready(here: Extension<Here>) -> Served {
     let gateway = gateway(here);
     if gateway.is_stopping() {
@@ -34,6 +34,9 @@ pub(super) async fn ready(here: Extension<Here>) -> Served {
     }
     if !gateway.is_writing() {
         return Err(Fault::NotWriting);
+    }
+    if !gateway.is_in_step() {
+        return Err(Fault::NotInStep);
     }
     Ok(json_response(StatusCode::OK, &json!({ "status": "ready" })))
 }
@@ -66,6 +69,7 @@ pub(super) async fn info(here: Extension<Here>) -> Served {
         "time": gateway.doors.clock.now().to_string(),
         "started": gateway.started.to_string(),
         "ledger": ledger_view(&gateway),
+        "peers": super::peers::summary(&gateway),
         "free_calls": gateway.free_calls,
         "price": PriceView::from(&offer.price),
         "limits": LimitsView::from(&limits),
@@ -106,7 +110,10 @@ pub(super) async fn profile(Path(id): Path<String>) -> Served {
 #[allow(clippy::unused_async, reason = "a route is async")]
 pub(super) async fn metrics(here: Extension<Here>) -> Served {
     let gateway = gateway(here);
-    let text = gateway.metrics.render(&gauges(&gateway));
+    let mut text = gateway.metrics.render(&gauges(&gateway));
+    if let Some(peers) = &gateway.doors.peers {
+        text.push_str(&peers_text(&peers.counters(), &peers.peers()));
+    }
     let mut response = Response::new(full(Bytes::from(text)));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -141,6 +148,10 @@ fn gauges(gateway: &Gateway) -> Vec<Gauge> {
         counter("executor_cache_hits_total", "Artefacts taken from the disk.", executor.cached),
         counter("executor_repeats_total", "Runs repeated in the exact variant.", executor.repeats),
     ];
+    if let Some(supply) = &gateway.doors.supply {
+        let help = "Functions brought from other nodes.";
+        gauges.push(counter("functions_brought_total", help, supply.brought()));
+    }
     gauges.extend(ledger_gauges(gateway));
     gauges
 }

@@ -106,5 +106,7 @@ codes! {
     StorageUnavailable = SERVICE_UNAVAILABLE "storage_unavailable" "This host cannot write or read its records; nothing is billed.",
     StorageFull = SERVICE_UNAVAILABLE "storage_full" "This host has no room for more records; nothing is billed.",
     ShuttingDown = SERVICE_UNAVAILABLE "shutting_down" "This host is shutting down.",
+    FunctionUnreachable = SERVICE_UNAVAILABLE "function_unreachable" "The nodes that hold the function did not give it; try again.",
+    NotInStep = SERVICE_UNAVAILABLE "not_in_step" "This host's ledger is not yet as far as its peers'.",
     WallTime = GATEWAY_TIMEOUT "wall_time" "The run took longer than this host gives one; nothing is billed.",
 }
