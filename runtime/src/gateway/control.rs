@@ -217,6 +217,12 @@ fn asked(gateway: &Gateway, request: &Request, body: BodyId) -> Result<Reader, R
     gateway.doors.auth.reader(request.headers(), &asked)
 }
 
+/// Whether this host shows its lists to whoever asks. A page of another origin is never whoever asks: on a loopback node
+/// everybody would be any site that its owner visits. Browsers say from where a request comes, and a page cannot hide it.
+fn shows_lists(gateway: &Gateway, headers: &HeaderMap) -> bool {
+    gateway.http.open_lists && !headers.contains_key(http::header::ORIGIN)
+}
+
 /// Whether a client would rather have this media type than JSON.
 fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     headers.get_all(http::header::ACCEPT).iter().any(|value| {

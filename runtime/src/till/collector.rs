@@ -30,7 +30,6 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bills::{BillsError, Line, split};
-use super::evidence::Prospect;
 use super::vouchers::{Promise, Till, revoked, slot};
 use super::{Traffic, batch};
 use crate::clock::Clock;
@@ -307,7 +306,6 @@ impl Planner {
         let (head, finalised) = (ledger.head(), ledger.finalised());
         self.till.tidy(&finalised, now)?;
         let mut errands = self.claims(&head, &finalised, now)?;
-        errands.extend(self.reports());
         let mut stuck = Vec::new();
         for (id, owed) in self.till.accounts() {
             if errands.len() >= ERRANDS_MAX {
@@ -325,6 +323,8 @@ impl Planner {
                 Err(error) => return Err(error),
             }
         }
+        // The host's own money comes first.
+        errands.extend(self.reports(&head));
         errands.truncate(ERRANDS_MAX);
         Ok(Plan { errands, stuck })
     }
@@ -394,15 +394,11 @@ impl Planner {
     }
 
     /// What is proven against other hosts and not on the ledger yet.
-    fn reports(&self) -> impl Iterator<Item = Errand> {
-        let till = Arc::clone(&self.till);
-        let all = self.till.evidence().into_iter();
-        all.filter(move |evidence| till.prospect(evidence) == Prospect::Soon).map(|evidence| {
-            Errand {
-                channel: evidence.fraud.channel,
-                what: What::Report,
-                action: evidence.action(),
-            }
+    fn reports(&self, head: &State) -> impl Iterator<Item = Errand> {
+        self.till.to_report(head, ERRANDS_MAX).into_iter().map(|evidence| Errand {
+            channel: evidence.fraud.channel,
+            what: What::Report,
+            action: evidence.action(),
         })
     }
 

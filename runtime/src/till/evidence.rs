@@ -100,14 +100,23 @@ impl Till {
         Ok((evidence, true))
     }
 
-    /// All that is kept, in the order of channels.
-    pub fn evidence(&self) -> Vec<Evidence> {
-        lock(&self.evidence).values().cloned().collect()
+    /// What is kept and wanted, in the order of channels, at most so many.
+    pub fn evidence(&self, limit: usize, wanted: impl Fn(&Evidence) -> bool) -> Vec<Evidence> {
+        let kept = lock(&self.evidence);
+        kept.values().filter(|evidence| wanted(evidence)).take(limit).cloned().collect()
     }
 
-    /// What becomes of it, by the ledger's head.
+    /// What this host is to report, at most so much.
+    pub(super) fn to_report(&self, head: &State, limit: usize) -> Vec<Evidence> {
+        self.evidence(limit, |evidence| self.prospect_at(head, evidence) == Prospect::Soon)
+    }
+
+    /// What becomes of evidence, by the ledger's head.
     pub fn prospect(&self, evidence: &Evidence) -> Prospect {
-        let head = self.ledger().head();
+        self.prospect_at(&self.ledger().head(), evidence)
+    }
+
+    fn prospect_at(&self, head: &State, evidence: &Evidence) -> Prospect {
         let fraud = &evidence.fraud;
         if let Some(record) = head.fraud(&evidence.key()) {
             return Prospect::Recorded(*record);
@@ -115,10 +124,10 @@ impl Till {
         if fraud.host == self.host {
             return Prospect::Never("own");
         }
-        if !has_consequence(&head, fraud) {
+        if !has_consequence(head, fraud) {
             return Prospect::Never("no-consequence");
         }
-        if head.account(&self.host).balance < self.fee(&head, evidence) {
+        if head.account(&self.host).balance < self.fee(head, evidence) {
             return Prospect::Never("cannot-pay");
         }
         Prospect::Soon

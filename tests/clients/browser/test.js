@@ -5,8 +5,8 @@
 // The driver (run.py) serves this page, starts the node when asked, and takes what is reported.
 
 import {
-  Cid, DOC, Key, Malformed, Node, Refusal, bundle, cost, decode, encode, ensureSupported, leaf, nowNs, same, seal, unhex,
-  verify,
+  Cid, DOC, Key, Malformed, Node, Refusal, bundle, cost, decode, encode, ensureSupported, hex, leaf, nowNs, same, seal,
+  unhex, verify,
 } from "../../../examples/dapp/talea.js";
 import { Cheated, Session, Wallet } from "../../../examples/dapp/money.js";
 import { vectors } from "./vectors.js";
@@ -156,6 +156,8 @@ async function cheated(node, payer, papers, answer) {
 }
 
 async function vouchers(node, wallet, payer) {
+  const unsigned = await refusal(() => node.json(`/vouchers/${hex(payer.channel)}`));
+  report("what a channel owes is told to its payer alone", unsigned?.code === "signature_missing", String(unsigned?.code));
   const before = await node.owed(payer.channel, wallet.key, payer.terms);
   report("what is owed is not promised yet", before.owed > 0n && before.vouched === 0n, JSON.stringify(before, (_, it) => String(it)));
   const promised = await payer.vouch(node);
@@ -209,6 +211,11 @@ async function origins(node) {
   report("the page is of another origin", location.origin !== node.address);
   const answer = await fetch(`${node.address}/.well-known/talea/info`);
   report("the host's terms may be read", answer.type === "cors" && answer.ok);
+  for (const list of ["/receipts", "/receipts?order=newest", `/vouchers/${"00".repeat(32)}`]) {
+    const told = await refusal(() => node.json(list));
+    const code = list.startsWith("/receipts") ? "signature_missing" : "channel_not_found";
+    report("what others were billed may not be listed unsigned", told?.code === code, `${list}: ${told?.code}`);
+  }
   const metrics = await refusal(() => fetch(`${node.address}/metrics`));
   report("the operator's figures may not", metrics instanceof TypeError, String(metrics));
   const deploy = await refusal(() => fetch(`${node.address}/functions`, {

@@ -39,11 +39,9 @@ pub(super) async fn list(here: Extension<Here>, request: Request) -> Served {
         host.is_none_or(|host| evidence.fraud.host == host)
             && channel.is_none_or(|channel| evidence.fraud.channel == channel)
     };
-    let all = gateway.doors.till.evidence();
-    let views: Vec<Value> = all
+    let found = gateway.doors.till.evidence(limit, is_asked);
+    let views: Vec<Value> = found
         .iter()
-        .filter(|evidence| is_asked(evidence))
-        .take(limit)
         .map(|evidence| {
             let mut view = view(&gateway, evidence);
             view["evidence"] = json!(bytes(&evidence.report.encode()));

@@ -11,7 +11,7 @@ use talea_ledger::{
 
 use super::named::Named;
 use super::query::Query;
-use super::{ControlError, Here, Served, accepts, gateway, reader};
+use super::{ControlError, Here, Served, accepts, gateway, reader, shows_lists};
 use crate::auth::{Reader, RequestError};
 use crate::call::Target;
 use crate::chain::KeptReceipt;
@@ -68,7 +68,8 @@ pub(super) async fn list(here: Extension<Here>, request: Request) -> Served {
         channel: query.get::<ChannelId>("channel")?,
         sequence: query.get::<Sequence>("sequence")?,
     };
-    may_list(&gateway, &filter, reader(&gateway, &request)?)?;
+    let is_open = shows_lists(&gateway, request.headers());
+    may_list(&gateway, &filter, reader(&gateway, &request)?, is_open)?;
     let receipts = gateway.doors.receipts.clone();
     let is_newest = newest(&query, &filter, after)?;
     let page = tokio::task::spawn_blocking(move || {
@@ -124,9 +125,14 @@ fn newest(query: &Query, filter: &Filter, after: Option<Position>) -> Result<boo
 }
 
 /// Lists are for those they concern: the host, the payer asked about, the owner of the function asked
-/// about. A host may open them to all, as a loopback node does.
-fn may_list(gateway: &Gateway, filter: &Filter, reader: Reader) -> Result<(), Fault> {
-    if gateway.http.open_lists {
+/// about. A host may open them to all but pages of other origins, as a loopback node does.
+fn may_list(
+    gateway: &Gateway,
+    filter: &Filter,
+    reader: Reader,
+    is_open: bool,
+) -> Result<(), Fault> {
+    if is_open {
         return Ok(());
     }
     let Reader::Key(key) = reader else {

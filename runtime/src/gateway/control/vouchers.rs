@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use talea_ledger::{BodyId, ChannelId};
 
 use super::named::Named;
-use super::{ControlError, Here, Served, asked, gateway};
+use super::{ControlError, Here, Served, asked, gateway, shows_lists};
 use crate::auth::{Reader, RequestError};
 use crate::call::{SESSION, credential};
 use crate::gateway::respond::{Fault, json_response};
@@ -35,7 +35,8 @@ pub(super) async fn of_one(
 ) -> Served {
     let gateway = gateway(here);
     let account = account(&gateway, channel)?;
-    may_look(&gateway, &account, super::reader(&gateway, &request)?)?;
+    let is_open = shows_lists(&gateway, request.headers());
+    may_look(&gateway, &account, super::reader(&gateway, &request)?, is_open)?;
     Ok(shown(&gateway, &account))
 }
 
@@ -71,11 +72,16 @@ fn account(gateway: &Gateway, channel: ChannelId) -> Result<Account, ControlErro
     gateway.doors.till.account(&channel).ok_or(ControlError::ChannelUnknown(channel))
 }
 
-/// What a payer spends is between it and its host, unless the host opens its lists to all.
-fn may_look(gateway: &Gateway, account: &Account, reader: Reader) -> Result<(), Fault> {
+/// What a payer spends is between it and its host, unless the host opens its lists.
+fn may_look(
+    gateway: &Gateway,
+    account: &Account,
+    reader: Reader,
+    is_open: bool,
+) -> Result<(), Fault> {
     let host = gateway.doors.auth.offer().host;
     match reader {
-        _ if gateway.http.open_lists => Ok(()),
+        _ if is_open => Ok(()),
         Reader::Key(key) if key == host || key == account.payer => Ok(()),
         Reader::Key(_) => Err(ControlError::NotReader { whom: "this host or the payer" }.into()),
         Reader::Anyone => Err(RequestError::Missing { header: "talea-request" }.into()),
