@@ -53,6 +53,8 @@ pub(crate) struct Lanes {
     frame_time: Duration,
     all: Arc<Semaphore>,
     peers: HashMap<PeerId, Ways>,
+    /// Shares of peers that are gone while something of theirs still waits: who comes back has no new one.
+    lingering: HashMap<PeerId, Share>,
     events: VecDeque<ToSwarm<LaneEvent, Admit>>,
     waker: Option<Waker>,
 }
@@ -83,6 +85,7 @@ impl Lanes {
             frame_time: limits.frame,
             all,
             peers: HashMap::new(),
+            lingering: HashMap::new(),
             events: VecDeque::new(),
             waker: None,
         }
@@ -118,9 +121,11 @@ impl Lanes {
 
     fn connect(&mut self, peer: PeerId, connection: ConnectionId, address: &Multiaddr) -> Ends {
         let (all, rate) = (&self.all, self.rate);
+        self.lingering.retain(|_, share| !share.is_free());
+        let lingering = &mut self.lingering;
         let ways = self.peers.entry(peer).or_insert_with(|| Ways {
             admitted: false,
-            share: Share::new(all.clone()),
+            share: lingering.remove(&peer).unwrap_or_else(|| Share::new(all.clone())),
             bucket: Arc::new(Mutex::new(Bucket::full(rate, Instant::now()))),
             outboxes: Vec::new(),
         });
@@ -151,8 +156,11 @@ impl Lanes {
     fn disconnect(&mut self, closed: &ConnectionClosed<'_>) {
         if let Some(ways) = self.peers.get_mut(&closed.peer_id) {
             ways.outboxes.retain(|way| way.connection != closed.connection_id);
-            if closed.remaining_established == 0 {
-                self.peers.remove(&closed.peer_id);
+            if closed.remaining_established == 0
+                && let Some(gone) = self.peers.remove(&closed.peer_id)
+                && !gone.share.is_free()
+            {
+                self.lingering.insert(closed.peer_id, gone.share);
             }
         }
     }

@@ -32,7 +32,7 @@ pub use fetch::{Answer, Ask, FetchError, NotHere, PIECE_LEN_MAX, Piece, Wanted, 
 pub use frame::{FrameAndRest, FrameTooLong, HEAD_LEN, frame, frame_len, split_frame};
 pub use handle::{Gossip, Overloaded, Verdict};
 pub use hello::{Answer as HelloAnswer, EDITION, Hello, Question as HelloQuestion};
-pub use inbox::{Inbox, Incoming};
+pub use inbox::{Inbox, Incoming, PEER_WAITING_MAX};
 pub use join::{JoinError, ask_params};
 pub use key::peer_name;
 pub use libp2p::Multiaddr;

@@ -64,6 +64,8 @@ pub(crate) struct Peer {
     /// Where it says it listens.
     pub(crate) listens: Vec<Multiaddr>,
     pub(crate) rtt: Option<Duration>,
+    /// Pings in a row that were not answered.
+    pub(crate) unanswered: u32,
     pub(crate) hellos: Bucket,
     pub(crate) gossip: Bucket,
     pub(crate) fetches: Bucket,
@@ -113,6 +115,7 @@ impl Peer {
             direction,
             listens: Vec::new(),
             rtt: None,
+            unanswered: 0,
             hellos: Bucket::full(hellos, now),
             gossip: Bucket::full(limits.gossip, now),
             fetches: Bucket::full(limits.fetch, now),

@@ -15,6 +15,9 @@ use crate::key;
 use crate::peers::{BAN_AT, Line, OFFENCE, Standing};
 use crate::score::GRAYLIST_THRESHOLD;
 
+/// Pings in a row without an answer after which a connection is closed: the first may have met a busy moment.
+const UNANSWERED_MAX: u32 = 2;
+
 /// Addresses that are kept of one peer.
 const LISTENS_MAX: usize = 16;
 
@@ -111,9 +114,22 @@ impl Task {
         }
     }
 
+    /// A ping was answered or not. A line that was cut says nothing by itself: its peer is gone when it answers no more.
     pub(super) fn pinged(&mut self, event: &ping::Event) {
-        if let (Ok(rtt), Some(entry)) = (&event.result, self.peers.get_mut(&event.peer)) {
-            entry.rtt = Some(*rtt);
+        let Some(entry) = self.peers.get_mut(&event.peer) else { return };
+        match &event.result {
+            Ok(rtt) => {
+                entry.rtt = Some(*rtt);
+                entry.unanswered = 0;
+            }
+            Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => {
+                entry.unanswered += 1;
+                if entry.unanswered >= UNANSWERED_MAX {
+                    tracing::info!(peer = %entry.key, "does not answer");
+                    self.swarm.close_connection(event.connection);
+                }
+            }
+            Err(ping::Failure::Unsupported) => {}
         }
     }
 
