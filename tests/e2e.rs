@@ -23,6 +23,8 @@ mod kill;
 mod ledger;
 #[path = "e2e/money.rs"]
 mod money;
+#[path = "e2e/namespaces.rs"]
+mod namespaces;
 #[path = "e2e/node.rs"]
 mod node;
 #[path = "e2e/paid.rs"]

@@ -10,6 +10,7 @@
 mod forge;
 mod host;
 mod money;
+mod nodes;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,8 +45,20 @@ struct Talea {
     node: Option<String>,
 }
 
-/// Runs the demonstration.
-pub(crate) fn run() -> Result<()> {
+/// Runs the demonstration: with one node, or `--nodes N`.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    match arguments {
+        [] => one_node(),
+        [flag, count] if flag == "--nodes" => match count.parse() {
+            Ok(1) => one_node(),
+            Ok(count) if nodes::NODES.contains(&count) => nodes::run(count),
+            _ => bail!("--nodes takes a number from 1 to {}", nodes::NODES.end()),
+        },
+        _ => bail!("the demonstration takes nothing but `--nodes N`"),
+    }
+}
+
+fn one_node() -> Result<()> {
     let started = suite::now();
     shell::heading("1 of 7: the compiler's target for functions");
     shell::ensure_guest_target()?;

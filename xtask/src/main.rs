@@ -24,7 +24,8 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 The house's chores. Usage: cargo xtask COMMAND
 
-  demo             build node and examples, call every example, verify and re-run a bill, show two lies found
+  demo             build node and examples, call every example, verify and re-run a bill, show two lies found;
+                   with --nodes N: N nodes with one ledger, each serves and bills what one was given
   test             build the guests, then every test, then the examples in the documentation
   guests           build the example functions; those whose compiler is not here are checked by hash
   bench [NAME]     measure: core | load | guard, each with arguments of its own after it; without NAME core and load
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let done = match command.as_str() {
-        "demo" => alone(rest).and_then(|()| demo::run()),
+        "demo" => demo::run(rest),
         "test" => alone(rest).and_then(|()| suite::run()),
         "guests" => alone(rest).and_then(|()| guests::run()),
         "bench" => bench::run(rest),

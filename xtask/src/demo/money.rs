@@ -79,7 +79,8 @@ pub(super) fn verify(talea: &Talea, proof: &Path, paid: &Paid) -> Result<()> {
     Ok(())
 }
 
-fn balance(talea: &Talea, key: &str) -> Result<u64> {
+/// What an account finally has.
+pub(super) fn balance(talea: &Talea, key: &str) -> Result<u64> {
     number(&talea.json(&["ledger", "balance", key])?["final_balance"])
 }
 
