@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::cli::NodeArgs;
-use crate::cli::client::{Answer, ClientError};
+use crate::cli::client::{Answer, Client, ClientError};
 use crate::cli::exit::Failure;
 use crate::cli::moment;
 
@@ -17,6 +17,7 @@ pub(super) async fn reach(args: &NodeArgs) -> Vec<Finding> {
             let mut findings =
                 vec![Finding::pass("node", format!("ready at {}", client.address()))];
             findings.extend(clocks(&answer));
+            findings.extend(peers(&client).await);
             findings
         }
         Err(error @ ClientError::Unreachable { .. }) => {
@@ -32,6 +33,20 @@ pub(super) async fn reach(args: &NodeArgs) -> Vec<Finding> {
             vec![Finding::fail("node", failure.sentence(), advice)]
         }
     }
+}
+
+/// A node alone is a network of its own; one that is to talk to others and is connected with none is worth a look.
+async fn peers(client: &Client) -> Option<Finding> {
+    let says = client.get_json("/.well-known/talea/info").await.ok()?;
+    let count = says["peers"]["count"].as_u64()?;
+    Some(match count {
+        0 => Finding::warn(
+            "peers",
+            "connected with no other node",
+            "`talea peers` says who was refused; `--join` and `network.join` name nodes to begin with",
+        ),
+        count => Finding::pass("peers", format!("connected with {count}")),
+    })
 }
 
 fn clocks(answer: &Answer) -> Option<Finding> {

@@ -69,14 +69,23 @@ struct Station {
 }
 
 fn fast_network() -> Arc<Network> {
+    network_of(&[host()])
+}
+
+fn network_of(authorities: &[SecretKey]) -> Arc<Network> {
     let mut params = development(host().public());
     params.slot_len = SLOT;
+    let authorities: Vec<PublicKey> = authorities.iter().map(SecretKey::public).collect();
+    params.authorities = authorities.try_into().unwrap();
     Arc::new(Network::new(params).unwrap())
 }
 
 /// Starts a node; news that its ledger accepts goes on to its other peers.
 fn start(disk: &SimulatedDisk, key: SecretKey) -> Station {
-    let network = fast_network();
+    start_in(fast_network(), disk, key)
+}
+
+fn start_in(network: Arc<Network>, disk: &SimulatedDisk, key: SecretKey) -> Station {
     let (ends, blamed) = (Mutex::default(), Mutex::default());
     let cable = Arc::new(Cable { me: key.public(), ends, blamed });
     let ledger = Ledger::open(LedgerOptions {
@@ -149,10 +158,14 @@ impl Station {
 }
 
 fn fast_transfer(nonce: u64) -> (TransactionId, Vec<u8>) {
+    transfer_in(&fast_network(), nonce)
+}
+
+fn transfer_in(network: &Network, nonce: u64) -> (TransactionId, Vec<u8>) {
     let key = development_key();
     let transaction = Transaction {
         action: Action::Transfer(Transfer { to: friend(), amount: Tal(1_000 + nonce) }),
-        network: fast_network().id(),
+        network: network.id(),
         sender: key.public(),
         nonce: Nonce(nonce),
         builds_on: None,
@@ -208,6 +221,57 @@ fn what_is_handed_in_at_one_node_is_final_at_all() {
         }
         assert_eq!(b.reader().told().len(), 2);
         for station in [a, b, c] {
+            station.ledger.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn four_authorities_agree_and_three_of_them_go_on() {
+    run_timed(async {
+        let keys = || (1..=4).map(|seed| key(40 + seed)).collect::<Vec<_>>();
+        let network = network_of(&keys());
+        let disks: Vec<SimulatedDisk> = (0..4).map(|_| SimulatedDisk::new()).collect();
+        let open = |n: usize, disk| start_in(Arc::clone(&network), disk, keys().remove(n));
+        let mut stations: Vec<Station> = (0..4).map(|n| open(n, &disks[n])).collect();
+        for one in 0..4 {
+            for other in one + 1..4 {
+                stations[one].connect(&stations[other]).await;
+            }
+        }
+        let submit = async |station: &Station, nonce| {
+            let (id, envelope) = transfer_in(&network, nonce);
+            station.ledger.mailbox().submit(envelope).await.unwrap();
+            id
+        };
+        for nonce in 0..8 {
+            let id = submit(&stations[nonce as usize % 4], nonce).await;
+            for station in &stations {
+                settled(&station.reader(), &id).await;
+            }
+        }
+        // One is gone without a word, and with it a quarter of the slots and votes.
+        let gone = stations.remove(3);
+        for station in &stations {
+            station.disconnect(&gone).await;
+        }
+        gone.kill();
+        for nonce in 8..12 {
+            let id = submit(&stations[0], nonce).await;
+            for station in &stations {
+                settled(&station.reader(), &id).await;
+            }
+        }
+        let back = open(3, &disks[3].after_kill());
+        for station in &stations {
+            back.connect(station).await;
+        }
+        let id = submit(&back, 12).await;
+        stations.push(back);
+        for station in stations {
+            settled(&station.reader(), &id).await;
+            assert_eq!(station.reader().view().finalised.account(&friend()).balance, given(13));
+            assert_eq!(station.blamed(), [""; 0]);
             station.ledger.close().await.unwrap();
         }
     });
