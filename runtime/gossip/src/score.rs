@@ -37,8 +37,13 @@ const HISTORY_TOLD: usize = 4;
 
 /// What surrounds a message on the wire: the topic's name and three heads.
 const MESSAGE_ROOM: usize = 128;
-/// What may lie beside it in one transfer: subscriptions and control.
-const RPC_ROOM: usize = 64 * 1024;
+/// Names of messages that are told or asked for at once.
+const NAMES_MAX: usize = 5000;
+/// Longest control in one transfer: that many names of 20 bytes with their heads, and the topic's name. The library's own
+/// bound is a seventh of it, and a busy honest peer that goes beyond it would never be heard again.
+const CONTROL_LEN_MAX: usize = NAMES_MAX * (20 + 2) + 1024;
+/// What may lie beside a message in one transfer: control, and subscriptions.
+const RPC_ROOM: usize = CONTROL_LEN_MAX + 16 * 1024;
 
 /// Score below which a peer is told no names of messages and believed none: two invalid messages.
 const GOSSIP_THRESHOLD: f64 = -50.0;
@@ -71,6 +76,8 @@ pub(crate) fn config(network: &NetworkId, topics: &Topics) -> Result<Config, Con
         .mesh_n_high(MESH_HIGH)
         .mesh_outbound_min(MESH_DIALLED)
         .max_transmit_size(GOSSIP_LEN_MAX + RPC_ROOM)
+        .max_control_message_size(CONTROL_LEN_MAX)
+        .max_control_messages_sent(NAMES_MAX)
         // A peer that left the mesh may come back after seconds: there are few others.
         .prune_backoff(Duration::from_secs(5))
         .unsubscribe_backoff(Duration::from_secs(2))

@@ -58,6 +58,7 @@ async fn a_flood_of_gossip_is_left_aside_and_ends_in_a_ban() {
     let mut published = 0_u32;
     let (mut of_loud, mut of_quiet, mut is_banned) = (0_u32, 0_u32, false);
     while !is_banned {
+        assert!(published < 100_000, "{:?}", a.gossip.counters());
         for _ in 0..64 {
             let _ = loud.gossip.publish(Topic::Offer, published.to_le_bytes().to_vec());
             published += 1;
