@@ -361,7 +361,7 @@ const outcome = checked(tuple(number, number), ([kind, code]) => {
 const price = record({ kib: number, call: number, rate: number });
 const limits = record({ log: number, mem: pages, out: number, fuel: number });
 const LABEL = "[a-z0-9]([a-z0-9_\\-]{0,62}[a-z0-9])?";
-const SIGNED = /^application\/vnd\.talea\.(run|receipt|batch|registration|request|transaction|voucher|session|block|vote)\.v1\+dag-cbor$/;
+const SIGNED = /^application\/vnd\.talea\.(run|receipt|batch|registration|request|transaction|voucher|session|block|vote|offer|draw)\.v1\+dag-cbor$/;
 const sealed = checked(record({
   p: blob({ most: 61440 }), s: array(record({ g: blob({ exactly: 64 }), k: key }), 1, 1), t: text(SIGNED, 64),
 }), ({ p, t }) => {
@@ -373,6 +373,9 @@ const bytesOrSealed = {
   read: (from) => (from.peek() === 2 ? anyBytes : sealed).read(from),
   write: (value) => (value instanceof Uint8Array ? anyBytes : sealed).write(value),
 };
+const forward = record({
+  run: bytesOrSealed, draw: sealed, "head?": sealed, proof, offers: array(sealed, 64), receipt: anyBytes,
+});
 
 const proven = record({ proof, receipt: anyBytes }), fraud = record({ first: proven, second: proven });
 // What a wallet in a browser orders. Other actions are for other tools.
@@ -402,7 +405,7 @@ const SHAPES = {
   receipt: record({
     at: number, by: key, fn: link(RAW), in: link(DOC), inn: number, mem: pages, net: bytes32, out: link(DOC),
     "pay?": record({ seq: number, chan: bytes32, owed: number, payer: key }),
-    run: link(DOC), bill: number, fuel: number, outn: number, prof: link(DOC), hfuel: number, price, outcome,
+    run: link(DOC), "via?": record({ draw: link(DOC), receipt: link(DOC) }), bill: number, fuel: number, outn: number, prof: link(DOC), hfuel: number, price, outcome,
   }),
   batch: record({ at: number, by: key, net: bytes32, num: number, root: bytes32, count: uint(4096n, 1n) }),
   registration: record({
@@ -420,8 +423,8 @@ const SHAPES = {
   transaction: record({ act: action, net: bytes32, from: key, nonce: number, "builds?": bytes32 }),
   fraud,
   bundle: record({
-    "fn?": blob({ most: MIB_64 }), "in?": anyBytes, "out?": anyBytes, run: bytesOrSealed, proof,
-    "inbody?": blob({ most: MIB_64 }), "outbody?": blob({ most: MIB_64 }), receipt: anyBytes,
+    "fn?": blob({ most: MIB_64 }), "in?": anyBytes, "out?": anyBytes, run: bytesOrSealed,
+    "via?": forward, proof, "inbody?": blob({ most: MIB_64 }), "outbody?": blob({ most: MIB_64 }), receipt: anyBytes,
   }),
   proof, sealed,
 };

@@ -18,8 +18,8 @@ use talea_ledger::finality::{Commit, Equivocation, Vote};
 use talea_ledger::profile::Profile;
 use talea_ledger::rules::record::Record;
 use talea_ledger::{
-    Batch, Block, Bundle, Document, Evidence, Header, Input, NetworkParams, Output, Proof, Receipt,
-    Registration, Request, Run, Sealed, Session, Transaction, Voucher,
+    Batch, Block, Bundle, Document, Draw, Evidence, Header, Input, NetworkParams, Offer, Output,
+    Proof, Receipt, Registration, Request, Run, Sealed, Session, Transaction, Voucher,
 };
 use talea_meter::{Variant, inspect, instrument};
 
@@ -52,6 +52,11 @@ pub fn document(bytes: &[u8]) {
     canonical::<Vote>(bytes);
     canonical::<Commit>(bytes);
     canonical::<Equivocation>(bytes);
+    canonical::<Offer>(bytes);
+    if let Ok(draw) = Draw::decode(bytes) {
+        assert_eq!(draw.encode(), bytes);
+        let _ = draw.check();
+    }
     if let Ok(block) = Block::decode(bytes) {
         assert_eq!(block.encode(), bytes);
     }
@@ -62,6 +67,8 @@ pub fn document(bytes: &[u8]) {
         let _ = sealed.verify::<Registration>();
         let _ = sealed.verify::<Request>();
         let _ = sealed.verify::<Batch>();
+        let _ = sealed.verify::<Offer>();
+        let _ = sealed.verify::<Draw>();
     }
     if let Ok(bundle) = Bundle::decode(bytes) {
         let _ = bundle.check();

@@ -72,6 +72,7 @@ fn receipt_of(run: &Run, execution: &Execution) -> Receipt {
         peak_pages: execution.peak_pages,
         output: execution.output.id(),
         run: run.id(),
+        forwarded: None,
         bill: Tal::ZERO,
         fuel: execution.fuel,
         output_len: execution.output.body_len,

@@ -90,6 +90,7 @@ pub fn receipt(host: &SecretKey, number: u64) -> Receipt {
         output: output().id(),
         payment: None,
         run: RunId::of(&number.to_le_bytes()),
+        forwarded: None,
         bill: Tal(0),
         fuel: Fuel(12_345),
         output_len: 5,

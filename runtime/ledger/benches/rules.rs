@@ -150,6 +150,7 @@ fn receipt(number: u64) -> Receipt {
             payer: sender(1).public(),
         }),
         run,
+        forwarded: None,
         bill: Tal(1000),
         fuel: Fuel(1_234_567),
         output_len: 2048,

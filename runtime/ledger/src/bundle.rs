@@ -7,6 +7,7 @@
 use crate::audit::{self, Field as ReceiptField};
 use crate::batch::{Proof, verify_receipt};
 use crate::codec::{Blob, DecodeError, Decoder, Document, Encoder, Field, record};
+use crate::draw::{CheckedForward, Forward, ForwardError};
 use crate::id::{BodyId, FunctionId, InputId, OutputId, PublicKey};
 use crate::input::Input;
 use crate::output::Output;
@@ -44,6 +45,8 @@ record! {
         "out" => pub output: Option<OutputPayload>,
         /// The run, with its payer's signature if it is paid.
         "run" => pub run: BundledRun,
+        /// Of a forwarded run, how the host was chosen and what it said.
+        "via" => pub forward: Option<Box<Forward>>,
         /// What leads the receipt to a signature.
         "proof" => pub proof: Proof,
         /// The body of the input.
@@ -71,6 +74,7 @@ pub struct Checked {
     run: Run,
     input: Option<Input>,
     output: Option<Output>,
+    forward: Option<CheckedForward>,
 }
 
 /// Why the parts of a bundle do not belong together.
@@ -102,6 +106,9 @@ pub enum BundleError {
         /// What follows from the run.
         run: String,
     },
+    /// The papers of a forward do not hold.
+    #[error("forward: {0}")]
+    Forward(#[from] ForwardError),
     /// A part is not the one that the receipt or a document names.
     #[error("{0} is not the one that is named")]
     Link(&'static str),
@@ -150,7 +157,8 @@ impl Bundle {
         {
             return Err(BundleError::Link("the function"));
         }
-        Ok(Checked { receipt, run, input, output })
+        let forward = self.forward.as_ref().map(|via| via.check(&run, said)).transpose()?;
+        Ok(Checked { receipt, run, input, output, forward })
     }
 
     fn checked_input(&self, said: &Receipt) -> Result<Option<Input>, BundleError> {
@@ -215,7 +223,7 @@ impl BundledRun {
     }
 
     /// The run, and who signed it.
-    fn open(&self) -> Result<(Run, Option<PublicKey>), BundleError> {
+    pub(crate) fn open(&self) -> Result<(Run, Option<PublicKey>), BundleError> {
         let (run, payer) = match self {
             Self::Free(payload) => (Run::decode(payload).map_err(malformed("run"))?, None),
             Self::Paid(sealed) => {
@@ -271,5 +279,10 @@ impl Checked {
     /// The output, if it is there.
     pub fn output(&self) -> Option<&Output> {
         self.output.as_ref()
+    }
+
+    /// How the host was chosen that ran it, if it was forwarded and the papers are there.
+    pub fn forward(&self) -> Option<&CheckedForward> {
+        self.forward.as_ref()
     }
 }

@@ -294,6 +294,16 @@ content_id!(
     DAG_CBOR
 );
 content_id!(
+    /// A host's offer.
+    OfferId,
+    DAG_CBOR
+);
+content_id!(
+    /// The record of a draw.
+    DrawId,
+    DAG_CBOR
+);
+content_id!(
     /// A block: its header names all of it.
     BlockId,
     DAG_CBOR

@@ -24,6 +24,7 @@ pub mod bundle;
 pub mod chain;
 pub mod codec;
 pub mod cover;
+pub mod draw;
 pub mod finality;
 pub mod fork;
 pub mod fraud;
@@ -31,6 +32,7 @@ pub mod id;
 pub mod input;
 pub mod merkle;
 pub mod message;
+pub mod offer;
 pub mod outcome;
 pub mod output;
 pub mod params;
@@ -54,19 +56,21 @@ pub use batch::{Batch, Proof, SealedBatch};
 pub use block::{Block, BlockError, Header, SignedBlock, SignedHeader, VerifiedBlock};
 pub use bundle::Bundle;
 pub use codec::{DecodeError, Document};
+pub use draw::{Candidate, Draw};
 pub use fraud::{Fraud, FraudKind};
 pub use id::{
-    BlockId, BodyId, ChannelId, Digest, FunctionId, InputId, NetworkId, OutputId, ProfileId,
-    PublicKey, ReceiptId, RegistrationId, RunId, SecretKey, SessionId, TransactionId,
+    BlockId, BodyId, ChannelId, Digest, DrawId, FunctionId, InputId, NetworkId, OfferId, OutputId,
+    ProfileId, PublicKey, ReceiptId, RegistrationId, RunId, SecretKey, SessionId, TransactionId,
 };
 pub use input::Input;
 pub use message::Headers;
+pub use offer::Offer;
 pub use outcome::{ExitCode, LimitKind, Outcome, TrapCode};
 pub use output::Output;
 pub use params::{Network, NetworkParams};
 pub use price::Price;
 pub use proof::{Evidence, Proven};
-pub use receipt::{Receipt, ReceiptPayment};
+pub use receipt::{Forwarded, Receipt, ReceiptPayment};
 pub use registration::Registration;
 pub use request::Request;
 pub use rules::{ApplyError, Place, Rejection, State, apply, propose};

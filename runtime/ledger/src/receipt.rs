@@ -2,7 +2,8 @@
 
 use crate::codec::{Document, record};
 use crate::id::{
-    ChannelId, FunctionId, InputId, NetworkId, OutputId, ProfileId, PublicKey, ReceiptId, RunId,
+    ChannelId, DrawId, FunctionId, InputId, NetworkId, OutputId, ProfileId, PublicKey, ReceiptId,
+    RunId,
 };
 use crate::outcome::Outcome;
 use crate::price::Price;
@@ -33,6 +34,8 @@ record! {
         "pay" => pub payment: Option<ReceiptPayment>,
         /// The order that was carried out.
         "run" => pub run: RunId,
+        /// How this host chose another one to run it, and that one's receipt; absent when it ran here.
+        "via" => pub forwarded: Option<Forwarded>,
         /// What this run costs: by the rule of the price; zero for a free run.
         "bill" => pub bill: Tal,
         /// Fuel used, host calls included.
@@ -65,9 +68,20 @@ record! {
     }
 }
 
+record! {
+    /// In the receipt of a gateway that did not run the function itself: how it chose who did, and what that host said.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Forwarded {
+        /// The record of the draw.
+        "draw" => pub draw: DrawId,
+        /// The receipt of the host that was drawn.
+        "receipt" => pub receipt: ReceiptId,
+    }
+}
+
 // A receipt is written at every call and many lie in one batch: it stays small. With every number at its
-// longest it is below 640 bytes; a typical one has about 430.
-const _: () = assert!(<Receipt as Document>::LEN_MAX <= 640);
+// longest and a forward named it is below 704 bytes; a typical one has about 430.
+const _: () = assert!(<Receipt as Document>::LEN_MAX <= 704);
 
 impl Document for Receipt {
     const DOMAIN: Domain = Domain::Receipt;

@@ -48,6 +48,10 @@ pub enum Domain {
     Block,
     /// An authority's vote for a block.
     Vote,
+    /// What a host asks for, for the next minutes.
+    Offer,
+    /// How a gateway chose the host of a run.
+    Draw,
     /// What the ledger's state holds under one key. Never signed: the state's root is in the header.
     Record,
     /// A path to a signed header. Never signed itself.
@@ -60,7 +64,7 @@ pub enum Domain {
 
 impl Domain {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Profile,
         Self::Input,
         Self::Output,
@@ -77,6 +81,8 @@ impl Domain {
         Self::Session,
         Self::Block,
         Self::Vote,
+        Self::Offer,
+        Self::Draw,
         Self::Record,
         Self::Evidence,
         Self::Commit,
@@ -102,6 +108,8 @@ impl Domain {
             Self::Session => "application/vnd.talea.session.v1+dag-cbor",
             Self::Block => "application/vnd.talea.block.v1+dag-cbor",
             Self::Vote => "application/vnd.talea.vote.v1+dag-cbor",
+            Self::Offer => "application/vnd.talea.offer.v1+dag-cbor",
+            Self::Draw => "application/vnd.talea.draw.v1+dag-cbor",
             Self::Record => "application/vnd.talea.record.v1+dag-cbor",
             Self::Evidence => "application/vnd.talea.evidence.v1+dag-cbor",
             Self::Commit => "application/vnd.talea.commit.v1+dag-cbor",
@@ -121,7 +129,9 @@ impl Domain {
             | Self::Voucher
             | Self::Session
             | Self::Block
-            | Self::Vote => true,
+            | Self::Vote
+            | Self::Offer
+            | Self::Draw => true,
             Self::Profile
             | Self::Input
             | Self::Output
@@ -192,6 +202,8 @@ const _: () = {
     assert!(<crate::session::Session as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
     assert!(<crate::block::Header as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
     assert!(<crate::finality::Vote as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
+    assert!(<crate::offer::Offer as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
+    assert!(<crate::draw::Draw as Document>::LEN_MAX <= PAYLOAD_LEN_MAX);
 };
 
 record! {

@@ -195,6 +195,7 @@ impl Mailbox {
             output: OutputId::of(&output_payload),
             payment,
             run: RunId::of(&run_payload),
+            forwarded: None,
             bill: talea_ledger::price::bill(&run.price, execution.fuel, body_bytes, cap),
             fuel: execution.fuel,
             output_len,

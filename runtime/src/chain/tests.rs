@@ -437,6 +437,7 @@ fn template() -> Receipt {
         output: talea_ledger::OutputId::of(b""),
         payment: None,
         run: RunId::of(b""),
+        forwarded: None,
         bill: Tal(0),
         fuel: Fuel(0),
         output_len: 0,

@@ -11,7 +11,7 @@ const bytesOf = (text) => unhex(text.replace(/\s/g, ""));
 const linesOf = (text) => text.split("\n").filter((line) => line && !line.startsWith("#"));
 const typeOf = (name) => name.replace(".hex", "").split("-")[0];
 // A browser's client makes and checks calls and its wallet's orders; the rest is for the verifier in Python.
-const OTHERS = /^(params|block|evidence|record|vote|commit|equivocation|transaction-(function|name|grant|revoke\.|offer|redeem|challenge|answer|stake|unstake|anchor|deposit))(-|\.)?/;
+const OTHERS = /^(params|block|evidence|record|vote|commit|equivocation|offer|draw|transaction-(function|name|grant|revoke\.|offer|redeem|challenge|answer|stake|unstake|anchor|deposit))(-|\.)?/;
 const cut = (line, parts) => {
   const words = line.split(" ");
   return [...words.slice(0, parts - 1), words.slice(parts - 1).join(" ")];

@@ -157,4 +157,64 @@ def check_bundle(data, network=None):
             ensure(message["len"] == len(body), f"a body of another length than the {kind}'s")
     if "fn" in bundle:
         ensure(receipt["fn"] == link_of(RAW, bundle["fn"]), "another function than the receipt's")
+    if "via" in bundle:
+        check_forward(bundle["via"], run, receipt, network)
     return receipt
+
+
+# --- Forwards ---------------------------------------------------------------------------------------
+
+
+def drawn(block, run, loads):
+    """The two that block and run draw of so many loads, and the one of them that takes the run."""
+    seed = hashlib.sha256(b"talea draw v1\0" + block + run).digest()
+    first = second = int.from_bytes(seed[:8], "little") % len(loads)
+    if len(loads) > 1:
+        second = int.from_bytes(seed[8:16], "little") % (len(loads) - 1)
+        second += second >= first
+    return first, second, second if loads[second] < loads[first] else first
+
+
+def covers(offer, run, at):
+    """Whether an offer takes on a run that arrives then."""
+    life = offer["expires"] - offer["issued"]
+    ensure(offer["profiles"] and offer["endpoints"] and 0 < life <= 3600 * 10**9, "an offer that is none")
+    ensure(offer["issued"] <= at + 300 * 10**9 and at < offer["expires"], "an offer that does not stand then")
+    ensure(offer["net"] == run["net"], "an offer of another network")
+    ensure(run["prof"] in offer["profiles"], "an offer without the run's profile")
+    ensure(all(offer["price"][part] <= run["price"][part] for part in offer["price"]), "an offer that costs more")
+    ensure(all(run[part + "max"] <= offer["max"][part] for part in offer["max"]), "an offer that takes on less")
+
+
+def check_forward(via, run, receipt, network):
+    """How the gateway that gave `receipt` for `run` chose the host that ran it, and what that host said."""
+    ensure("via" in receipt, "papers of a forward that the receipt does not name")
+    draw, _ = opened(via["draw"], "draw", "by")
+    ensure(receipt["via"]["draw"] == link_of(DOC, via["draw"]["p"]), "another draw than the receipt's")
+    hosts = [candidate["host"] for candidate in draw["offers"]]
+    ensure(hosts and all(a < b for a, b in zip(hosts, hosts[1:])), "candidates out of order")
+    loads = [candidate["load"] for candidate in draw["offers"]]
+    index = drawn(draw["block"].digest, draw["run"].digest, loads)[2]
+    ensure(draw["drawn"] == index, "another host than the one that is drawn")
+    ensure(draw["run"] == receipt["run"] and draw["by"] == receipt["by"], "a draw for another run or gateway")
+    ensure(draw["net"] == network, "a draw of another network")
+    inner = proven(via["receipt"], via["proof"], network)
+    ensure(receipt["via"]["receipt"] == link_of(DOC, via["receipt"]), "another inner receipt than the one named")
+    ensure(inner["by"] == hosts[index], "another host than the one drawn executed the run")
+    inner_run = ordered(via["run"], inner, network)
+    ensure(draw["inner"] == inner["run"], "the draw is for another inner run")
+    for field in ("fn", "in", "cgi", "clk", "inn", "net", "prof", "seed", "logmax", "memmax", "outmax", "fuelmax"):
+        ensure(inner_run[field] == run[field], f"the inner run's `{field}` is not the caller's")
+    if "pay" in inner_run:
+        ensure(inner_run["pay"].get("host") == hosts[index], "an inner run for another host")
+    for field in ("outcome", "fuel", "hfuel", "mem", "out", "outn"):
+        ensure(inner[field] == receipt[field], f"the gateway's `{field}` is not the inner receipt's")
+    if "head" in via:
+        header, _ = opened(via["head"], "block", "by")
+        ensure(draw["block"] == link_of(DOC, via["head"]["p"]), "another block than the draw's")
+        ensure(header["height"] == draw["height"] and header["net"] == network, "another height than the block's")
+    for envelope in via["offers"]:
+        offer, host = opened(envelope, "offer", "by")
+        named = {"host": host, "offer": link_of(DOC, envelope["p"])}
+        ensure(any(named.items() <= one.items() for one in draw["offers"]), "an offer of no candidate")
+        covers(offer, run, draw["at"])

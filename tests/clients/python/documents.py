@@ -317,7 +317,7 @@ run = record(
 receipt = record(
     at=number, by=key, fn=link(RAW), **{"in": link(DOC)}, inn=number, mem=small, net=digest,
     out=link(DOC), pay_opt=record(seq=number, chan=digest, owed=number, payer=key), run=link(DOC),
-    bill=number, fuel=number, outn=number, prof=link(DOC), hfuel=number, price=price, outcome=outcome,
+    via_opt=record(draw=link(DOC), receipt=link(DOC)), bill=number, fuel=number, outn=number, prof=link(DOC), hfuel=number, price=price, outcome=outcome,
 )  # fmt: skip
 batch = record(
     at=number, by=key, net=digest, num=number, root=digest, count=uint(4096, 1)
@@ -332,6 +332,7 @@ request = record(
 
 SIGNED = (
     "run", "receipt", "batch", "registration", "request", "transaction", "voucher", "session", "block", "vote",
+    "offer", "draw",
 )  # fmt: skip
 MEDIA_TYPES = {name: f"application/vnd.talea.{name}.v1+dag-cbor" for name in SIGNED}
 envelope = record(
@@ -350,14 +351,28 @@ def sealed(value):
 
 
 proof = record(path=array_of(digest, 12), batch=sealed, index=uint(4095))
+offer = record(
+    by=key, max=limits, net=digest, price=price, issued=number, expires=number,
+    profiles=array_of(link(DOC), 8), endpoints=array_of(text("[!-~]+", 256), 8),
+)  # fmt: skip
+candidate = record(host=key, load=small, offer=link(DOC))
+draw = record(
+    at=number, by=key, net=digest, run=link(DOC), block=link(DOC), drawn=small, inner=link(DOC), height=number,
+    offers=array_of(candidate, 64),
+)  # fmt: skip
+forward = record(
+    run=either(blob(), sealed), draw=sealed, head_opt=sealed, proof=proof, offers=array_of(sealed, 64), receipt=blob()
+)
 bundle = record(
-    fn_opt=blob(most=MIB_64), **{"in_opt": blob()}, out_opt=blob(), run=either(blob(), sealed), proof=proof,
+    fn_opt=blob(most=MIB_64), **{"in_opt": blob()}, out_opt=blob(), run=either(blob(), sealed), via_opt=forward,
+    proof=proof,
     inbody_opt=blob(most=MIB_64), outbody_opt=blob(most=MIB_64), receipt=blob(),
 )  # fmt: skip
 
 SHAPES = {
     "input": message_in, "output": message_out, "run": run, "receipt": receipt, "batch": batch,
     "proof": proof, "bundle": bundle, "registration": registration, "request": request, "sealed": sealed,
+    "offer": offer, "draw": draw,
 }  # fmt: skip
 
 

@@ -129,6 +129,13 @@ def state():
     check("roots of a state", ledger.state_root(leaves) == root, last)
 
 
+def draws():
+    for line in lines("draws.txt"):
+        block, run, loads, two, one = line.split(" ")
+        found = checks.drawn(bytes.fromhex(block), bytes.fromhex(run), [int(load) for load in loads.split(",")])
+        check("draws", found == (*map(int, two.split(",")), int(one)), line)
+
+
 def refused():
     for line in lines("bad.txt"):
         name, data, why = line.split(" ", 2)
@@ -187,7 +194,7 @@ def signatures():
 
 
 def main():
-    for part in (documents, blocks, state, refused, trees, bills, signatures):
+    for part in (documents, blocks, state, draws, refused, trees, bills, signatures):
         part()
     for what, count in done.items():
         print(f"   {count:>5} {what}")

@@ -9,7 +9,7 @@ use crate::samples;
 use crate::tree::{self, Item, write};
 
 /// Types in the table; the others differ only in their keys.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 17] = [
     "input",
     "run-paid",
     "receipt-paid",
@@ -25,6 +25,8 @@ const TYPES: [&str; 15] = [
     "transaction-deposit",
     "record-channel",
     "evidence-absence",
+    "offer",
+    "draw",
 ];
 
 /// Values that have the right form and are still not allowed.
@@ -122,6 +124,19 @@ fn out_of_range(sample: &str) -> Vec<(&'static str, &'static str, Item)> {
         "evidence-absence" => vec![
             ("/of/state/path/bits", "257 branches", Item::Bytes(vec![0; 257])),
             ("/of/state/key", "a key of no kind", Item::Map(vec![(text("x"), Item::Uint(0))])),
+        ],
+        "offer" => vec![
+            ("/by", "weak host", key([0xed, 1], one)),
+            ("/endpoints", "nine endpoints", Item::Array(vec![text("x"); 9])),
+            ("/endpoints/0", "blank in an endpoint", text("http://a b")),
+            ("/profiles", "nine profiles", Item::Array(vec![Item::Uint(0); 9])),
+            ("/max/mem", "pages above 32 bits", Item::Uint(1 << 32)),
+        ],
+        "draw" => vec![
+            ("/drawn", "index above 32 bits", Item::Uint(1 << 32)),
+            ("/offers", "65 candidates", Item::Array(vec![Item::Uint(0); 65])),
+            ("/offers/0/host", "weak host", key([0xed, 1], one)),
+            ("/offers/0/load", "load above 32 bits", Item::Uint(1 << 32)),
         ],
         _ => vec![
             ("/kind", "unknown kind", text("component")),

@@ -5,6 +5,7 @@
 mod audit;
 mod bad;
 mod chain;
+mod forward;
 mod golden;
 mod ids;
 mod mutation;

@@ -171,6 +171,7 @@ fn receipt() -> impl Strategy<Value = Receipt> {
                 output: OutputId::from_digest(output),
                 payment,
                 run: RunId::from_digest(run),
+                forwarded: None,
                 bill: Tal(bill),
                 fuel: Fuel(fuel),
                 output_len,
@@ -220,6 +221,7 @@ fn bundle() -> impl Strategy<Value = Bundle> {
             input,
             output,
             run,
+            forward: None,
             proof,
             input_body,
             output_body,
@@ -364,6 +366,7 @@ fn the_longest_documents_reach_their_bound() {
     receipt.outcome = Outcome::exit(u32::MAX);
     let payment = receipt.payment.as_mut().unwrap();
     (payment.sequence, payment.owed) = (Sequence::MAX, Tal::MAX);
+    receipt.forwarded = crate::forward::receipt().forwarded;
     assert_eq!(receipt.encode().len(), <Receipt as Document>::LEN_MAX);
 }
 

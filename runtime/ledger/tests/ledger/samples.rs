@@ -136,6 +136,7 @@ fn receipt_of(run: &Run) -> Receipt {
             payer: payer().public(),
         }),
         run: run.id(),
+        forwarded: None,
         bill: talea_ledger::price::bill(&run.price, facts.fuel, body_bytes, run.cap()),
         fuel: facts.fuel,
         output_len: facts.output_len,
@@ -192,6 +193,7 @@ pub(crate) fn bundle() -> Bundle {
         input: Some(input().encode().try_into().unwrap()),
         output: Some(output().encode().try_into().unwrap()),
         run: BundledRun::Paid(sealed_run()),
+        forward: None,
         proof: proof(0),
         input_body: Some(INPUT_BODY.try_into().unwrap()),
         output_body: Some(OUTPUT_BODY.try_into().unwrap()),
@@ -205,6 +207,7 @@ pub(crate) fn bundle_least() -> Bundle {
         input: None,
         output: None,
         run: BundledRun::Free(run_free().encode().try_into().unwrap()),
+        forward: None,
         proof: proof(1),
         input_body: None,
         output_body: None,
@@ -272,6 +275,7 @@ pub(crate) fn all() -> Vec<Sample> {
     let mut all = calls();
     all.extend(crate::chain::all());
     all.extend(crate::votes::all());
+    all.extend(crate::forward::all());
     all
 }
 

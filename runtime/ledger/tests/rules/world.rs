@@ -280,6 +280,7 @@ impl Call {
                 payer: self.signer,
             }),
             run: self.document.id(),
+            forwarded: None,
             bill: Tal(100),
             fuel: Fuel(5),
             output_len: 0,

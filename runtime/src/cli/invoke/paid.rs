@@ -173,6 +173,7 @@ async fn papers_of(
         input: None,
         output: None,
         run: BundledRun::Paid(sealed_run(&order)?),
+        forward: None,
         proof: proof.clone(),
         input_body: None,
         output_body: None,

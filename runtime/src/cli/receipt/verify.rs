@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use talea_ledger::audit::{Facts, Floats, Reason};
 use talea_ledger::bundle::{BundleError, Checked};
+use talea_ledger::draw::CheckedForward;
 use talea_ledger::{Bundle, Receipt, ReceiptId, Verdict, audit};
 use talea_runtime::executor::{Execution, RerunError, rerun};
 
@@ -105,7 +106,7 @@ fn parts(bundle: &Bundle, checked: &Checked) -> Vec<Part> {
         Some(payment) => format!("signed by {}", payment.payer),
         None => "a free call: nobody signed, nothing is owed".to_owned(),
     };
-    vec![
+    let mut parts = vec![
         holds("proof", "the receipt lies in the batch".to_owned()),
         holds("signature", format!("the batch is signed by {}", receipt.host)),
         holds("run", payer),
@@ -115,7 +116,32 @@ fn parts(bundle: &Bundle, checked: &Checked) -> Vec<Part> {
         linked("input body", bundle.input_body.is_some(), "the bytes"),
         linked("output", checked.output().is_some(), "the document"),
         linked("output body", bundle.output_body.is_some(), "the bytes"),
-    ]
+    ];
+    parts.extend(receipt.forwarded.as_ref().map(|forwarded| match checked.forward() {
+        Some(forward) => holds("forward", told_of(forward)),
+        None => Part {
+            name: "forward",
+            state: State::Absent,
+            says: format!("another host ran it; draw {} is not among the papers", forwarded.draw),
+        },
+    }));
+    parts
+}
+
+/// How the host was chosen, and how much of the choice could be checked.
+fn told_of(forward: &CheckedForward) -> String {
+    let draw = forward.draw().document();
+    let block = match forward.header() {
+        Some(_) => "whose header is here",
+        None => "whose header is not here",
+    };
+    format!(
+        "{} ran it, drawn from {} with block {} {block}; {} of their offers are here and cover the run",
+        forward.receipt().document().host,
+        draw.candidates.len(),
+        draw.height,
+        forward.offers(),
+    )
 }
 
 /// Executes the run again and compares; a sentence says more where there is more to say.
@@ -181,6 +207,7 @@ impl Report {
         let (name, verdict) = match fault {
             BundleError::Receipt(_) => ("proof", None),
             BundleError::Run(_) | BundleError::Payment | BundleError::Payer { .. } => ("run", None),
+            BundleError::Forward(_) => ("forward", None),
             BundleError::Differs { field, receipt, run } => {
                 let (claimed, found) = (receipt.clone(), run.clone());
                 let difference = audit::Difference { field: *field, claimed, found };

@@ -144,6 +144,7 @@ fn light(bundle: &Bundle) -> Vec<u8> {
         input: None,
         output: None,
         run: bundle.run.clone(),
+        forward: None,
         proof: bundle.proof.clone(),
         input_body: None,
         output_body: None,

@@ -203,6 +203,7 @@ fn bundle(gateway: &Gateway, kept: &KeptReceipt, with_bodies: bool) -> Result<Ve
         input: Some(kept.input().to_vec().try_into().map_err(view)?),
         output: Some(kept.output().to_vec().try_into().map_err(view)?),
         run,
+        forward: None,
         proof: kept.proof().map_err(Fault::kept)?,
         input_body: body(input_body)?,
         output_body: body(output_body)?,

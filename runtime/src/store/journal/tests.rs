@@ -59,6 +59,7 @@ fn receipt(n: u64) -> Receipt {
             payer,
         }),
         run: RunId::of(&bytes),
+        forwarded: None,
         bill: Tal(n % 2),
         fuel: Fuel(n),
         output_len: 0,

@@ -548,6 +548,7 @@ fn contradiction(host: &SecretKey, channel: ChannelId, network: NetworkId) -> Ve
                 payer: payer().public(),
             }),
             run: RunId::of(b"run"),
+            forwarded: None,
             bill: Tal(5),
             fuel: Fuel(0),
             output_len: 0,

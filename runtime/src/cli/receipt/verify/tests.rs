@@ -9,6 +9,7 @@ use talea_ledger::price::bill;
 use talea_ledger::sign::seal_document;
 use talea_ledger::*;
 
+use super::State;
 use super::*;
 use crate::cli::screen::{Colour, Format, Screen};
 use crate::cli::surroundings::Surroundings;
@@ -101,6 +102,7 @@ impl Call {
                 payer: payer.public(),
             }),
             run: run.id(),
+            forwarded: None,
             bill: due,
             fuel: done.fuel,
             output_len: done.output.body_len,
@@ -123,6 +125,7 @@ impl Call {
             input: Some(self.input.encode().try_into().unwrap()),
             output: Some(self.output.encode().try_into().unwrap()),
             run: BundledRun::Paid(self.sealed_run.clone()),
+            forward: None,
             proof: batch.proof(LeafIndex::new(0)).unwrap(),
             input_body: Some(BODY.to_vec().try_into().unwrap()),
             output_body: Some(self.output_body.to_vec().try_into().unwrap()),
@@ -139,13 +142,17 @@ impl Call {
 }
 
 fn judged(bundle: &Bundle, wants_rerun: bool) -> (Exit, Option<String>) {
+    let report = report(bundle, wants_rerun);
+    (report.exit(), report.verdict.as_ref().map(ToString::to_string))
+}
+
+fn report(bundle: &Bundle, wants_rerun: bool) -> Report {
     let around = Surroundings::default();
     let context =
         Context { screen: Screen::new(Format::Text, Colour::Never, true, &around), around };
     // Through bytes, as a file is.
     let bundle = Bundle::decode(&bundle.encode()).unwrap();
-    let report = judge(&bundle, wants_rerun, &context);
-    (report.exit(), report.verdict.as_ref().map(ToString::to_string))
+    judge(&bundle, wants_rerun, &context)
 }
 
 #[test]
@@ -226,6 +233,43 @@ fn what_is_not_among_the_papers_cannot_be_decided() {
         judged(&body, true),
         (Exit::Indeterminate, Some("indeterminate(input_missing)".into()))
     );
+}
+
+/// The golden bundle of a forwarded run: three candidates, their offers, the block's header.
+fn forwarded() -> Bundle {
+    let text = include_str!("../../../../../tests/conformance/documents/bundle-forwarded.hex");
+    let digits: Vec<u32> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect();
+    Bundle::decode(&bytes).unwrap()
+}
+
+/// What is said of the forward.
+fn of_forward(bundle: &Bundle) -> (State, String) {
+    let report = report(bundle, false);
+    let part = report.parts.into_iter().find(|part| part.name == "forward").unwrap();
+    (part.state, part.says)
+}
+
+#[test]
+fn the_draw_of_a_forwarded_run_is_checked() {
+    let bundle = forwarded();
+    let (state, says) = of_forward(&bundle);
+    assert_eq!(state, State::Holds, "{says}");
+    assert!(says.contains("drawn from 3 with block 88 whose header is here; 3 of"), "{says}");
+    let bare = Bundle { forward: None, ..bundle.clone() };
+    let (state, says) = of_forward(&bare);
+    assert_eq!(state, State::Absent, "{says}");
+    assert_eq!(judged(&bare, false).0, Exit::Ok, "what is not there is not held against it");
+    // The gateway signs another draw than the one its receipt names.
+    let mut forward = *bundle.forward.clone().unwrap();
+    let mut draw = Draw::decode(forward.draw.payload()).unwrap();
+    draw.drawn = (draw.drawn + 1) % 3;
+    forward.draw = seal_document(&SecretKey::from_bytes(&[2; 32]), &draw);
+    let other = Bundle { forward: Some(Box::new(forward)), ..bundle };
+    let (state, says) = of_forward(&other);
+    assert_eq!(state, State::False, "{says}");
+    assert_eq!(judged(&other, false).0, Exit::Mismatch);
 }
 
 #[test]
