@@ -31,5 +31,5 @@ pub use channels::Channel;
 pub use keeper::Unpaid;
 pub use mailbox::{Finished, Mailbox, RecordError, Recorded};
 pub use open::{Chain, ChainError, ChainOptions};
-pub use reader::{KeptReceipt, Lookup, ReceiptReader};
+pub use reader::{KeptError, KeptReceipt, Lookup, ReceiptReader};
 pub use task::Commits;

@@ -263,6 +263,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
             shelf: functions.clone(),
             executor: executor.clone(),
             auth: auth.clone(),
+            receipts: chain.reader(),
             clock: clock.clone(),
             module_len_max: config.http.module_len_max,
             len_max: config.network.fetch_len_max,

@@ -1,4 +1,4 @@
-//! Functions from other nodes: asked for when a call needs one that is not here, and served to who asks.
+//! Functions and papers from other nodes: asked for when a call needs one that is not here, and served to who asks.
 //!
 //! A call that names a function this node does not hold waits while it is brought: connected peers and announced
 //! holders are asked for its registration, the bytes come from one that has it, piece after piece, and are held against
@@ -13,6 +13,7 @@
 //! # Absent
 //! Which call may ask for a function (`gateway`), and giving room back by dropping what is used least.
 
+pub mod papers;
 mod serve;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::auth::Auth;
+use crate::chain::ReceiptReader;
 use crate::clock::Clock;
 use crate::executor::{Executor, PrepareError};
 use crate::store::{FunctionShelf, ShelfError};
@@ -56,6 +58,8 @@ pub struct SupplyParts {
     pub executor: Arc<Executor>,
     /// Checks registrations.
     pub auth: Arc<Auth>,
+    /// Receipts kept here.
+    pub receipts: ReceiptReader,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Longest module.

@@ -283,6 +283,34 @@ fn a_function_deployed_at_one_node_is_called_and_paid_at_every_other() {
     let answer = c.call("POST", "/f/me/echo/", &[], b"by name");
     assert_eq!((answer.status, answer.text().as_str()), (200, "by name"), "{}", c.stderr());
     assert_eq!(answer.header("talea-function"), Some(id.as_str()));
+    // The authority is back, so that a channel can become final.
+    let a = Node::start(fa.path(), &["--join", &bat]);
+    ready(&a);
+    // Paid where the payer has a channel; checked by the third, which never saw the call.
+    let told = |args: &[&str]| {
+        let output = b.cli(&[args, &["--output", "json"]].concat());
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    told(&["channel", "open", "--escrow", "5M"]);
+    let said = told(&["invoke", &id, "--pay", "--max-fuel", "1M", "--data", "paid"]);
+    assert_eq!((&said["body"], &said["verified"]), (&"paid".into(), &true.into()));
+    assert!(number(&said["bill"]) >= 10, "{said}");
+    let receipt = said["receipt"].as_str().unwrap_or_else(|| panic!("{said}"));
+    let verify = |wallet: &Path| {
+        let output = talea(wallet)
+            .args(["receipt", "verify", receipt, "--rerun", "--node", &c.url()])
+            .output()
+            .expect("the binary under test starts");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, said) = verify(&fb.path().join("wallet"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("match"), "{said}");
+    // The input's body is nobody else's business.
+    let (code, said) = verify(&fc.path().join("wallet"));
+    assert_eq!(code, Some(4), "{said}");
     // It is not this node's to name or to own.
     let described = c.call("GET", &format!("/functions/{id}"), &[], b"").json();
     assert_eq!(described["id"], id.as_str());

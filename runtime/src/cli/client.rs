@@ -16,6 +16,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use talea_ledger::PublicKey;
 
 pub(super) use address::{NodeAddress, encode_query};
 
@@ -90,6 +91,17 @@ impl Client {
     /// Where the node is.
     pub(super) fn address(&self) -> &NodeAddress {
         &self.address
+    }
+
+    /// A client of a node that this one is connected with, by its host key; none if this one does not say where that
+    /// is, or another answers there.
+    pub(super) async fn of_peer(&self, host: &PublicKey) -> Option<Self> {
+        let host = host.to_string();
+        let shown = self.get_json("/peers").await.ok()?;
+        let peer = shown["peers"].as_array()?.iter().find(|peer| peer["host"] == host.as_str())?;
+        let theirs = Self::new(peer["endpoint"].as_str()?.parse().ok()?, self.time_max);
+        let says = theirs.get_json("/.well-known/talea/info").await.ok()?;
+        (says["host"] == host.as_str()).then_some(theirs)
     }
 
     /// Gets a JSON document.
@@ -272,6 +284,9 @@ fn advice(status: StatusCode, code: Option<&str>, retry_after: Option<&str>) -> 
         }
         Some("name_taken" | "function_taken" | "not_permitted") => {
             "`talea wallet show` prints the key that signed; use the owner's with --key"
+        }
+        Some("not_in_step") => {
+            "`talea peers` shows whom it is connected with, and how far they are"
         }
         Some("function_unknown" | "name_unknown") => "`talea deploy` puts a function on the node",
         _ => {

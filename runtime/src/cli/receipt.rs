@@ -14,12 +14,13 @@ use serde_json::Value;
 use talea_ledger::{Bundle, ReceiptId};
 
 use super::amount;
-use super::client::encode_query;
+use super::client::{Client, encode_query};
 use super::exit::{Exit, Failure, OrExit as _, Ran};
 use super::moment::rfc3339;
 use super::papers::{self, Place};
 use super::screen::{Align, Table, grouped};
 use super::terms::Terms;
+use super::wallet::Wallet;
 use super::{Context, NodeArgs, SignerArgs, facts};
 
 /// The commands on receipts.
@@ -128,7 +129,8 @@ async fn obtain_whole(
     let client = node.client();
     let terms = Terms::of(&client).await?;
     let wallet = signer.wallet(context)?;
-    let mut bundle = papers::fetch(&client, receipt, Some((&wallet, terms.network))).await?;
+    let mut bundle = papers::fetch(&client, receipt, None).await?;
+    add_bodies_of_host(&mut bundle, &client, &terms, &wallet).await?;
     if bundle.function.is_none() {
         let checked = bundle
             .check()
@@ -137,6 +139,35 @@ async fn obtain_whole(
         bundle.function = papers::fetch_function(&client, function).await.ok();
     }
     Ok(bundle)
+}
+
+/// Asks the receipt's host for the bodies, with the user's signature: it alone gives them, and only to those whom the
+/// receipt concerns. A node that is not the host says where that one is, if they know each other.
+async fn add_bodies_of_host(
+    bundle: &mut Bundle,
+    client: &Client,
+    terms: &Terms,
+    wallet: &Wallet,
+) -> Result<(), Failure> {
+    let receipt = ReceiptId::of(&bundle.receipt);
+    let checked =
+        bundle.check().or_exit(Exit::Mismatch, || format!("receipt {receipt} does not hold"))?;
+    let host = checked.receipt().document().host;
+    let elsewhere = match host == terms.host {
+        true => None,
+        false => match client.of_peer(&host).await {
+            Some(theirs) => Some(theirs),
+            None => return Ok(()),
+        },
+    };
+    let theirs = elsewhere.as_ref().unwrap_or(client);
+    // A host that cannot be reached, or says no, leaves the papers as they are.
+    let asked = papers::fetch(theirs, receipt, Some((wallet, terms.network))).await;
+    if let Ok(whole) = asked {
+        bundle.input_body = whole.input_body;
+        bundle.output_body = whole.output_body;
+    }
+    Ok(())
 }
 
 async fn show(args: &ShowArgs, context: &Context) -> Ran {

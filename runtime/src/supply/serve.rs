@@ -1,16 +1,28 @@
-//! The answers to other nodes: pieces of functions, and their registrations.
+//! The answers to other nodes: pieces of functions, their registrations, papers of receipts.
 
 use std::sync::{Arc, PoisonError};
 
 use talea_gossip::{NotHere, PIECE_LEN_MAX, Piece, Wanted};
-use talea_ledger::FunctionId;
+use talea_ledger::{FunctionId, ReceiptId};
 use tokio::sync::oneshot;
 
 use super::Supply;
-use crate::store::ShelfError;
+use super::papers::{self, PapersError};
+use crate::store::{ReadError, ShelfError};
 
 /// Where the answer goes. Dropped, it says that this node is busy.
 type Reply = oneshot::Sender<Result<Piece, NotHere>>;
+
+/// Why what is held here could not be read.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Papers(#[from] PapersError),
+}
 
 impl Supply {
     /// Answers a node that wants some bytes. Reads the disk on a thread where that may take its time; when too many
@@ -30,12 +42,15 @@ impl Supply {
         });
     }
 
-    fn find(&self, wanted: Wanted) -> Result<Option<Arc<Vec<u8>>>, ShelfError> {
+    fn find(&self, wanted: Wanted) -> Result<Option<Arc<Vec<u8>>>, ServeError> {
         match wanted {
             Wanted::Function(function) => self.wasm(function),
             Wanted::Document(digest) => {
                 let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
-                let Some(function) = registered.get(&digest).copied() else { return Ok(None) };
+                let Some(function) = registered.get(&digest).copied() else {
+                    drop(registered);
+                    return self.kept(ReceiptId::from_digest(digest));
+                };
                 drop(registered);
                 let shelved = self.parts.shelf.get(function)?;
                 Ok(shelved.map(|shelved| Arc::new(shelved.sealed.encode())))
@@ -43,8 +58,15 @@ impl Supply {
         }
     }
 
+    /// The papers of a receipt that is kept here, without bodies.
+    fn kept(&self, receipt: ReceiptId) -> Result<Option<Arc<Vec<u8>>>, ServeError> {
+        let receipts = &self.parts.receipts;
+        let Some(kept) = receipts.by_id(receipt)? else { return Ok(None) };
+        Ok(Some(Arc::new(papers::bundle(receipts, &kept, false)?)))
+    }
+
     /// A function's bytes. Its pieces are asked for one after the other, so the last one served is kept at hand.
-    fn wasm(&self, function: FunctionId) -> Result<Option<Arc<Vec<u8>>>, ShelfError> {
+    fn wasm(&self, function: FunctionId) -> Result<Option<Arc<Vec<u8>>>, ServeError> {
         {
             let last = self.last_served.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((_, bytes)) = last.as_ref().filter(|(id, _)| *id == function) {

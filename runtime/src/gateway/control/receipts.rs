@@ -4,21 +4,18 @@ use axum::extract::{Extension, Request};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
-use talea_ledger::bundle::BundledRun;
-use talea_ledger::{
-    Bundle, ChannelId, Document as _, FunctionId, PublicKey, Receipt, ReceiptId, Sealed, Sequence,
-};
+use talea_ledger::{ChannelId, Document as _, FunctionId, PublicKey, Receipt, ReceiptId, Sequence};
 
 use super::named::Named;
 use super::query::Query;
 use super::{ControlError, Here, Served, accepts, gateway, reader, shows_lists};
 use crate::auth::{Reader, RequestError};
 use crate::call::Target;
-use crate::chain::KeptReceipt;
 use crate::gateway::json::{ReceiptView, bytes};
 use crate::gateway::respond::{Fault, json_response};
 use crate::gateway::{Gateway, ReplyBody, full};
 use crate::store::{Filter, Position, RunBytes};
+use crate::supply::papers;
 
 /// What whoever verifies offline asks for.
 const BUNDLE: &str = "application/vnd.talea.bundle.v1+dag-cbor";
@@ -32,13 +29,18 @@ pub(super) async fn one(
     let gateway = gateway(here);
     let reader = reader(&gateway, &request)?;
     let receipts = gateway.doors.receipts.clone();
-    let kept = tokio::task::spawn_blocking(move || receipts.by_id(id)).await?;
-    let kept = kept?.ok_or(ControlError::ReceiptUnknown)?;
-    if accepts(request.headers(), BUNDLE) {
+    let wants_bundle = accepts(request.headers(), BUNDLE);
+    let Some(kept) = tokio::task::spawn_blocking(move || receipts.by_id(id)).await?? else {
+        let supply = gateway.doors.supply.as_ref().filter(|_| wants_bundle);
+        let supply = supply.ok_or(ControlError::ReceiptUnknown)?;
+        let bundle = supply.papers(id).await.ok_or(ControlError::ReceiptUnknown)?;
+        return Ok(as_bundle(id, bundle));
+    };
+    if wants_bundle {
         let may_see_bodies = concerns(&gateway, kept.receipt(), reader);
-        let asked = gateway.clone();
-        let bundle =
-            tokio::task::spawn_blocking(move || bundle(&asked, &kept, may_see_bodies)).await??;
+        let receipts = gateway.doors.receipts.clone();
+        let made = move || papers::bundle(&receipts, &kept, may_see_bodies);
+        let bundle = tokio::task::spawn_blocking(made).await?.map_err(Fault::kept)?;
         return Ok(as_bundle(id, bundle));
     }
     let mut view = view(id, kept.receipt())?;
@@ -178,38 +180,6 @@ fn concerns(gateway: &Gateway, receipt: &Receipt, reader: Reader) -> bool {
 /// Whether the channel is the key's, whatever session key signed a run on it.
 fn pays(gateway: &Gateway, channel: &ChannelId, key: PublicKey) -> bool {
     gateway.doors.till.account(channel).is_some_and(|account| account.payer == key)
-}
-
-fn bundle(gateway: &Gateway, kept: &KeptReceipt, with_bodies: bool) -> Result<Vec<u8>, Fault> {
-    let receipts = &gateway.doors.receipts;
-    let view = |_| Fault::View("a kept part is longer than a bundle holds".to_owned());
-    let body = |body: Option<Bytes>| body.map(|b| b.to_vec().try_into()).transpose().map_err(view);
-    let (input_body, output_body) = match with_bodies {
-        true => (
-            receipts.input_body(kept).map_err(Fault::kept)?,
-            receipts.output_body(kept).map_err(Fault::kept)?,
-        ),
-        false => (None, None),
-    };
-    let run = match kept.run() {
-        RunBytes::Free(payload) => BundledRun::Free(payload.to_vec().try_into().map_err(view)?),
-        RunBytes::Sealed(sealed) => {
-            let sealed = Sealed::decode(sealed);
-            BundledRun::Paid(sealed.map_err(|fault| Fault::View(fault.to_string()))?)
-        }
-    };
-    let bundle = Bundle {
-        function: None,
-        input: Some(kept.input().to_vec().try_into().map_err(view)?),
-        output: Some(kept.output().to_vec().try_into().map_err(view)?),
-        run,
-        forward: None,
-        proof: kept.proof().map_err(Fault::kept)?,
-        input_body: body(input_body)?,
-        output_body: body(output_body)?,
-        receipt: kept.payload().to_vec().try_into().map_err(view)?,
-    };
-    Ok(bundle.encode())
 }
 
 fn as_bundle(id: ReceiptId, bundle: Vec<u8>) -> Response<ReplyBody> {
