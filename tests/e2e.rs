@@ -37,3 +37,15 @@ mod peers;
 fn monotonic() -> std::time::Instant {
     std::time::Instant::now()
 }
+
+/// Asks again until something is so, and fails when that takes longer than `patience`.
+fn within<T>(patience: std::time::Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = monotonic() + patience;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(monotonic() < deadline, "not within {patience:?}: {what}");
+        std::thread::yield_now();
+    }
+}

@@ -175,14 +175,8 @@ impl Drop for Seat {
     }
 }
 
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = crate::monotonic() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(crate::monotonic() < deadline, "not within {PATIENCE:?}: {what}");
-    }
+fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    crate::within(PATIENCE, what, look)
 }
 
 /// A key in a private file, and what it is called.

@@ -13,15 +13,8 @@ use crate::node::{ECHO, Node, talea};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again until something is so.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = crate::monotonic() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(crate::monotonic() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::yield_now();
-    }
+fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    crate::within(PATIENCE, what, look)
 }
 
 /// A node that others may join, and where.
