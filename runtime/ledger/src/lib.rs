@@ -30,6 +30,7 @@ pub mod fork;
 pub mod fraud;
 pub mod id;
 pub mod input;
+pub mod lanes;
 pub mod merkle;
 pub mod message;
 pub mod offer;

@@ -12,6 +12,7 @@ use sha2::Digest as _;
 
 use crate::codec::{DecodeError, DecodeReason, Decoder, Encoder, Field, List};
 use crate::id::Digest;
+use crate::lanes;
 
 /// Most leaves of a tree. A batch of 4,096 receipts of 640 bytes is 2.6 MB in the journal, one write of a few
 /// milliseconds; at one synced write in 137 us and more, smaller batches than that already carry more calls
@@ -21,6 +22,11 @@ pub const LEAVES_MAX: u32 = 4096;
 /// Most steps of a path: log2 of the most leaves.
 pub const PATH_LEN_MAX: usize = LEAVES_MAX.ilog2() as usize;
 const _: () = assert!(LEAVES_MAX.is_power_of_two());
+
+/// First byte of what is hashed for a leaf.
+const LEAF: [u8; 1] = [0];
+/// First byte of what is hashed for a node.
+const NODE: [u8; 1] = [1];
 
 /// The place of a leaf, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,35 +74,41 @@ pub struct Tree {
 
 /// The hash of a leaf.
 pub fn leaf(bytes: &[u8]) -> Digest {
-    let hash = sha2::Sha256::new().chain_update([0]).chain_update(bytes);
+    let hash = sha2::Sha256::new().chain_update(LEAF).chain_update(bytes);
     Digest::new(hash.finalize().into())
 }
 
 /// The hash of two nodes.
 pub fn node(left: &Digest, right: &Digest) -> Digest {
-    let mut bytes = [1; 65];
-    let (first, second) = bytes[1..].split_at_mut(32);
-    first.copy_from_slice(left.as_bytes());
-    second.copy_from_slice(right.as_bytes());
-    Digest::of(&bytes)
+    let hash = sha2::Sha256::new().chain_update(NODE).chain_update(joined(&[*left, *right]));
+    Digest::new(hash.finalize().into())
 }
 
 /// The root of a tree whose leaves are these bytes, in order.
 pub fn root<B: AsRef<[u8]>>(leaves: &[B]) -> Result<Digest, ProofError> {
     LeafCount::of(leaves.len())?;
-    let mut level: Vec<Digest> = leaves.iter().map(|bytes| leaf(bytes.as_ref())).collect();
+    let mut level = lanes::digests(&LEAF, leaves);
     while level.len() > 1 {
-        let above = level.len().div_ceil(2);
-        for at in 0..above {
-            let below = at.saturating_mul(2);
-            level[at] = match level.get(below.saturating_add(1)) {
-                Some(right) => node(&level[below], right),
-                None => level[below],
-            };
-        }
-        level.truncate(above);
+        level = above(&level);
     }
     Ok(level[0])
+}
+
+/// The level above one that is not the root.
+fn above(level: &[Digest]) -> Vec<Digest> {
+    let (pairs, odd) = level.as_chunks::<2>();
+    let pairs: Vec<[u8; 64]> = pairs.iter().map(joined).collect();
+    let mut above = lanes::digests(&NODE, &pairs);
+    above.extend_from_slice(odd);
+    above
+}
+
+fn joined([left, right]: &[Digest; 2]) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    let (first, second) = bytes.split_at_mut(32);
+    first.copy_from_slice(left.as_bytes());
+    second.copy_from_slice(right.as_bytes());
+    bytes
 }
 
 /// Checks that `leaf_bytes` is the leaf at `index` of the tree of `count` leaves with this `root`.
@@ -141,20 +153,12 @@ impl Tree {
         // n leaves, then at most n nodes and one promoted node per level.
         let capacity = leaves.len().saturating_mul(2).saturating_add(PATH_LEN_MAX);
         let mut nodes = Vec::with_capacity(capacity);
-        nodes.extend(leaves.iter().map(|bytes| leaf(bytes.as_ref())));
-        let (mut start, mut width) = (0_usize, leaves.len());
-        while width > 1 {
-            let end = start.saturating_add(width);
-            let mut at = start;
-            while at < end {
-                let next = at.saturating_add(1);
-                let above = if next < end { node(&nodes[at], &nodes[next]) } else { nodes[at] };
-                nodes.push(above);
-                at = at.saturating_add(2);
-            }
-            start = end;
-            width = width.div_ceil(2);
+        let mut level = lanes::digests(&LEAF, leaves);
+        while level.len() > 1 {
+            nodes.extend_from_slice(&level);
+            level = above(&level);
         }
+        nodes.extend_from_slice(&level);
         Ok(Self { count, nodes })
     }
 
