@@ -6,6 +6,10 @@
 
 mod cli;
 
+/// A call takes its memory in many small pieces and gives some of them back on the chain's thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }
