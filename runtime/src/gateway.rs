@@ -140,6 +140,7 @@ impl Gateway {
         // An error body names what was asked for; a call that succeeds never looks at it. Cloning a
         // target shares its bytes.
         let target = request.uri().clone();
+        let sight = cors::sight(class, target.path(), request.headers());
         // Pinned here and handed on by reference: a future that is moved into a wrapper is held twice,
         // and these are some kilobytes that hyper copies per request.
         let served = pin!(self.route(request, peer, class));
@@ -160,9 +161,7 @@ impl Gateway {
                 self.refuse(&Fault::from(panicked), &target)
             }
         };
-        if cors::is_open(class, target.path()) {
-            cors::allow(response.headers_mut());
-        }
+        cors::allow(sight, response.headers_mut());
         trace::echo(parent, response.headers_mut());
         under_way.end(response.status().as_u16());
         response
@@ -174,9 +173,11 @@ impl Gateway {
         peer: IpAddr,
         class: RouteClass,
     ) -> Result<Response<ReplyBody>, Fault> {
+        // What is no call waits in memory of its own: a call's state is moved about by hyper, and the less
+        // there is of it the better.
         if class == RouteClass::Operations {
             // Health and metrics are for when everything else is full.
-            return Ok(control::serve(self, request).await);
+            return Ok(Box::pin(control::serve(self, request)).await);
         }
         if cors::is_preflight(request.method(), request.headers()) {
             return Ok(cors::preflight(class, request.headers()));
@@ -185,7 +186,7 @@ impl Gateway {
         if class == RouteClass::Call {
             return invoke::invoke(self, request, peer, permit).await;
         }
-        let response = control::serve(self, request).await;
+        let response = Box::pin(control::serve(self, request)).await;
         drop(permit);
         Ok(response)
     }

@@ -125,16 +125,16 @@ impl Auth {
         Ok(Reader::Key(*verified.signer()))
     }
 
-    /// The registration of a module that is being deployed, and the envelope it came in.
+    /// The registration of a module that is being deployed, and the envelope it came in. Whether the module is
+    /// the function that it names is the caller's to compare, once it has read it.
     pub fn registration(
         &self,
         headers: &HeaderMap,
-        function: FunctionId,
         now: UnixNanos,
     ) -> Result<(Verified<Registration>, Sealed), RequestError> {
         let bytes = credential(headers, &REGISTRATION)?
             .ok_or(RequestError::Missing { header: "talea-registration" })?;
-        let (verified, sealed) = self.registered(&bytes, function, now)?;
+        let (verified, sealed) = self.opened(&bytes, now)?;
         let key = *verified.signer();
         if let Deploy::Keys(keys) = &self.deploy
             && !keys.contains(&key)
@@ -152,13 +152,23 @@ impl Auth {
         function: FunctionId,
         now: UnixNanos,
     ) -> Result<(Verified<Registration>, Sealed), RequestError> {
+        let (verified, sealed) = self.opened(bytes, now)?;
+        if verified.document().function != function {
+            return Err(RequestError::Differs { part: "function" });
+        }
+        Ok((verified, sealed))
+    }
+
+    /// A registration of some function: everything about it but which one.
+    fn opened(
+        &self,
+        bytes: &[u8],
+        now: UnixNanos,
+    ) -> Result<(Verified<Registration>, Sealed), RequestError> {
         let sealed = Sealed::decode(bytes).map_err(RequestError::Unreadable)?;
         let verified: Verified<Registration> = sealed.verify().map_err(RequestError::Unverified)?;
         let registration = verified.document();
         self.for_this_network(registration.network)?;
-        if registration.function != function {
-            return Err(RequestError::Differs { part: "function" });
-        }
         // An old registration is as good as a new one (it can be taken to another host); one from the
         // future would beat every later one.
         if registration.at.0 > now.0.saturating_add(CLOCK_SKEW_NANOS) {

@@ -379,23 +379,21 @@ fn a_registration_is_its_owners_and_honourable() {
     let open = auth(Arc::default());
     let sealed = sign::seal_document(&key(5), &registration(&key(5), &["accept"]));
     let headers = header(REGISTRATION, &sealed);
-    let (verified, _) = open.registration(&headers, function(), NOW).unwrap();
+    let (verified, _) = open.registration(&headers, NOW).unwrap();
     assert_eq!(*verified.signer(), key(5).public());
-    let other = open.registration(&headers, FunctionId::of(b"other"), NOW).unwrap_err();
-    assert!(matches!(other, RequestError::Differs { part: "function" }));
-    let missing = open.registration(&http::HeaderMap::new(), function(), NOW).unwrap_err();
+    let missing = open.registration(&http::HeaderMap::new(), NOW).unwrap_err();
     assert!(matches!(missing, RequestError::Missing { .. }));
     let foreign = sign::seal_document(&key(6), &registration(&key(5), &[]));
-    let foreign = open.registration(&header(REGISTRATION, &foreign), function(), NOW).unwrap_err();
+    let foreign = open.registration(&header(REGISTRATION, &foreign), NOW).unwrap_err();
     assert!(matches!(foreign, RequestError::Unverified(_)));
     for name in ["cookie", "talea-run"] {
         let sealed = sign::seal_document(&key(5), &registration(&key(5), &[name]));
-        let fault = open.registration(&header(REGISTRATION, &sealed), function(), NOW).unwrap_err();
+        let fault = open.registration(&header(REGISTRATION, &sealed), NOW).unwrap_err();
         let RequestError::Registration(fault) = fault else { panic!("{fault:?}") };
         assert_eq!(fault, RegistrationFault::Header(name.to_owned()));
     }
     let free = config::Free { calls: true, per_second: None, burst: 1 };
     let closed = auth_with(Arc::default(), free, config::Deploy::Keys(vec![key(6).public()]));
-    let fault = closed.registration(&headers, function(), NOW).unwrap_err();
+    let fault = closed.registration(&headers, NOW).unwrap_err();
     assert!(matches!(fault, RequestError::NotPermitted { what: "deploy", .. }));
 }

@@ -14,22 +14,45 @@ use super::{ReplyBody, full};
 /// The only header of ours with which another origin may ask about functions: an owner's, to read a log.
 const ASKED_OF_FUNCTIONS: &str = "talea-request";
 
-/// Whether any origin may read what a path answers.
-pub(super) fn is_open(class: RouteClass, path: &str) -> bool {
-    match class {
+/// What a page of another origin may do with the answer to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Nothing.
+    Closed,
+    /// All of it, if it were one that asked; this request comes from none.
+    Open,
+    /// All of it, and it asked.
+    Asked,
+}
+
+/// Whether any origin may read what a request is answered.
+pub(super) fn sight(class: RouteClass, path: &str, headers: &HeaderMap) -> Sight {
+    let is_open = match class {
         RouteClass::Call | RouteClass::Receipts | RouteClass::Functions | RouteClass::Ledger => {
             true
         }
         RouteClass::Operations => {
             path == "/.well-known/talea/info" || path.starts_with("/profiles/")
         }
+    };
+    match (is_open, headers.contains_key(header::ORIGIN)) {
+        (false, _) => Sight::Closed,
+        (true, false) => Sight::Open,
+        (true, true) => Sight::Asked,
     }
 }
 
-/// Lets any origin read an answer.
-pub(super) fn allow(headers: &mut HeaderMap) {
+/// Lets any origin read an answer. The names of our headers are told to who asked from another one: they
+/// are a quarter of a small answer's bytes, and a cache must know that they depend on it.
+pub(super) fn allow(sight: Sight, headers: &mut HeaderMap) {
+    if sight == Sight::Closed {
+        return;
+    }
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    if sight == Sight::Asked {
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    }
 }
 
 /// Whether a request only asks what it may do.
@@ -44,7 +67,7 @@ pub(super) fn preflight(class: RouteClass, asked: &HeaderMap) -> Response<ReplyB
     let mut response = Response::new(full(bytes::Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    allow(headers);
+    allow(Sight::Asked, headers);
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
@@ -61,7 +84,7 @@ pub(super) fn preflight(class: RouteClass, asked: &HeaderMap) -> Response<ReplyB
     }
     // Two hours, the most that Chromium remembers.
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
-    headers.insert(
+    headers.append(
         header::VARY,
         HeaderValue::from_static("access-control-request-method, access-control-request-headers"),
     );
@@ -99,14 +122,30 @@ mod tests {
 
     #[test]
     fn what_a_client_must_know_may_be_read_from_anywhere_and_the_operators_routes_may_not() {
-        let open = |path| is_open(RouteClass::of(path), path);
+        let sight = |path| sight(RouteClass::of(path), path, &HeaderMap::new());
         for path in ["/f/x", "/functions/a/b", "/receipts/b", "/blocks", "/.well-known/talea/info"]
         {
-            assert!(open(path), "{path}");
+            assert_eq!(sight(path), Sight::Open, "{path}");
         }
         for path in ["/", "/metrics", "/health", "/ready"] {
-            assert!(!open(path), "{path}");
+            assert_eq!(sight(path), Sight::Closed, "{path}");
         }
+    }
+
+    #[test]
+    fn the_names_of_our_headers_are_told_to_other_origins_only() {
+        let answer = |sight| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::VARY, HeaderValue::from_static("accept"));
+            allow(sight, &mut headers);
+            let names =
+                [header::ACCESS_CONTROL_ALLOW_ORIGIN, header::ACCESS_CONTROL_EXPOSE_HEADERS];
+            let [origin, exposed] = names.map(|name| headers.contains_key(name));
+            (origin, exposed, headers.get_all(header::VARY).iter().count())
+        };
+        assert_eq!(answer(Sight::Closed), (false, false, 1));
+        assert_eq!(answer(Sight::Open), (true, false, 2));
+        assert_eq!(answer(Sight::Asked), (true, true, 2));
     }
 
     #[test]

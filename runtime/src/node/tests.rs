@@ -362,6 +362,9 @@ async fn bad_requests_are_told_what_is_wrong() {
     assert_eq!(code(&large), (413, "body_too_large".to_owned()));
     let unsigned = client.post("/functions", &[], b"\0asm").await;
     assert_eq!(code(&unsigned), (401, "signature_missing".to_owned()));
+    let other = registration(client.1, FunctionId::of(b"another"), &[]);
+    let other = client.send(deployment(wat::parse_str("(module)").unwrap(), &other)).await;
+    assert_eq!(code(&other), (401, "signature_foreign".to_owned()));
     let refused = |wasm: Vec<u8>| {
         let registration = registration(client.1, FunctionId::of(&wasm), &[]);
         client.send(deployment(wasm, &registration))

@@ -24,11 +24,14 @@ const WASM: &str = "application/wasm";
 pub(super) async fn deploy(here: Extension<Here>, request: Request) -> Served {
     let gateway = gateway(here);
     let (parts, body) = request.into_parts();
+    let doors = &gateway.doors;
+    // Decided on the head alone: who may not deploy sends no megabytes.
+    let (registration, sealed) = doors.auth.registration(&parts.headers, doors.clock.now())?;
     let held = gateway.bodies.read_module(body, gateway.http.module_len_max).await?;
     let id = FunctionId::of(&held.bytes);
-    let doors = &gateway.doors;
-    let now = doors.clock.now();
-    let (registration, sealed) = doors.auth.registration(&parts.headers, id, now)?;
+    if registration.document().function != id {
+        return Err(RequestError::Differs { part: "function" }.into());
+    }
     let profile = doors.auth.offer().profile;
     let inspection = doors.executor.prepare(id, profile, held.bytes.to_vec()).await?;
     let found = match inspection.kind {
