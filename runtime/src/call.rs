@@ -49,7 +49,8 @@ pub struct Head {
 /// One well-formed request head.
 #[derive(Debug)]
 pub struct Call {
-    head: Head,
+    /// A call is handed on from door to door; its head stays where it is.
+    head: Box<Head>,
     target: Target,
     /// Where the guest's path begins in the request target's path.
     path_start: usize,
@@ -125,6 +126,7 @@ pub enum HeaderFault {
 impl Call {
     /// Makes a call of a head, or says why it is none.
     pub fn new(head: Head) -> Result<Self, CallError> {
+        let head = Box::new(head);
         let len = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         if len > limits::TARGET_LEN_MAX {
             return Err(CallError::TargetTooLong { len });

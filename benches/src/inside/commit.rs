@@ -155,6 +155,7 @@ fn finished() -> Finished {
         run,
         run_sealed: None,
         input: input(),
+        input_payload: Bytes::from(input().encode()),
         input_body: Bytes::new(),
         execution: Execution {
             outcome: Outcome::Ok,

@@ -4,13 +4,14 @@
 //! when the batch is on the disk; a batch that was not written leaves no trace.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map;
 
-use talea_ledger::{ChannelId, Document as _, Receipt, ReceiptId, Sequence, UnixNanos};
+use talea_ledger::lanes;
+use talea_ledger::{ChannelId, Document as _, Receipt, ReceiptId, Sequence};
 
 use super::channels::{CHANNELS_MAX, Channel, ChannelError, Channels};
-use super::mailbox::{Answer, RecordError, Submission};
-use crate::store::{BatchDraft, Facts};
+use super::mailbox::{Answer, RecordError, Told};
+use crate::store::{BatchDraft, Facts, Particulars};
 
 /// Receipts of one commit. 1,024 at 15 us of work each are more than the sync takes, so larger batches
 /// would add waiting and save nothing.
@@ -21,20 +22,28 @@ pub(super) const BATCH_LEN: usize = 4 << 20;
 const _: () = assert!(BATCH_LEN + (2 << 20) <= crate::store::COMMIT_LEN_MAX);
 const _: () = assert!(BATCH_RECEIPTS_MAX <= talea_ledger::batch::RECEIPTS_MAX);
 
-/// What became of a submission.
+/// A receipt that is to be billed and written.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) receipt: Receipt,
+    pub(super) particulars: Particulars,
+    pub(super) answer: Answer,
+}
+
+/// What became of an entry.
 #[derive(Debug)]
 pub(super) enum Pushed {
     /// It is in the batch, or waits for the same run in it.
     Waits,
     /// Its sequence was used before this batch: the journal knows by whom.
-    Used(Box<Submission>),
+    Used(Box<Entry>),
 }
 
 /// A batch being filled.
 #[derive(Debug, Default)]
 pub(super) struct OpenBatch {
     pub(super) draft: BatchDraft,
-    pub(super) receipts: Vec<(ReceiptId, Receipt)>,
+    pub(super) receipts: Vec<Receipt>,
     /// Who waits for which receipt, and whether as a repetition.
     pub(super) waiting: Vec<(usize, Answer, bool)>,
     /// Channels as they will be after this batch.
@@ -52,48 +61,51 @@ impl OpenBatch {
         self.receipts.len() >= BATCH_RECEIPTS_MAX || self.draft.len() >= BATCH_LEN
     }
 
-    /// Bills a submission at `at` and adds its receipt.
-    pub(super) fn push(
-        &mut self,
-        mut submission: Box<Submission>,
-        at: UnixNanos,
-        channels: &Channels,
-    ) -> Pushed {
-        submission.receipt.at = at;
-        if let Some(payment) = &submission.receipt.payment {
+    /// Bills a receipt and adds it.
+    pub(super) fn push(&mut self, mut entry: Entry, channels: &Channels) -> Pushed {
+        if let Some(payment) = &entry.receipt.payment {
             let key = (payment.channel, payment.sequence);
             if let Some(&index) = self.payments.get(&key) {
-                self.join(index, *submission);
+                self.join(index, entry);
                 return Pushed::Waits;
             }
-            match self.bill(&mut submission.receipt, channels) {
+            match self.bill(&mut entry.receipt, channels) {
                 Ok(()) => {
                     self.payments.insert(key, self.receipts.len());
                 }
-                Err(ChannelError::Used(_)) => return Pushed::Used(submission),
+                Err(ChannelError::Used(_)) => return Pushed::Used(Box::new(entry)),
                 Err(error) => {
                     // The caller may have gone; nobody else wants to know.
-                    let _ = submission.answer.send(Err(error.into()));
+                    let _ = entry.answer.send(Told::alone(Err(error.into())));
                     return Pushed::Waits;
                 }
             }
         }
-        let Submission { receipt, particulars, answer, .. } = *submission;
-        let payload = receipt.encode();
-        let id = ReceiptId::of(&payload);
-        self.draft.push(Facts::of(&receipt, id), &payload, &particulars);
+        let Entry { receipt, particulars, answer } = entry;
+        self.draft.push(&receipt.encode(), &particulars);
         self.waiting.push((self.receipts.len(), answer, false));
-        self.receipts.push((id, receipt));
+        self.receipts.push(receipt);
         Pushed::Waits
     }
 
+    /// Names the receipts, all at once.
+    pub(super) fn name(&mut self) -> Vec<ReceiptId> {
+        let payloads: Vec<&[u8]> = self.draft.receipts().collect();
+        let named = lanes::names(&payloads).into_iter().map(ReceiptId::from_digest);
+        let ids: Vec<ReceiptId> = named.collect();
+        let facts = self.receipts.iter().zip(&ids).map(|(receipt, id)| Facts::of(receipt, *id));
+        self.draft.name(facts);
+        ids
+    }
+
     /// The same run is in this batch already, or a different one with its sequence.
-    fn join(&mut self, index: usize, submission: Submission) {
-        let (id, receipt) = &self.receipts[index];
-        if receipt.run == submission.receipt.run {
-            self.waiting.push((index, submission.answer, true));
+    fn join(&mut self, index: usize, entry: Entry) {
+        let receipt = &self.receipts[index];
+        if receipt.run == entry.receipt.run {
+            self.waiting.push((index, entry.answer, true));
         } else {
-            let _ = submission.answer.send(Err(RecordError::Conflict(Some(*id))));
+            let conflict = RecordError::Conflict(Some(receipt.id()));
+            let _ = entry.answer.send(Told::alone(Err(conflict)));
         }
     }
 
@@ -101,8 +113,8 @@ impl OpenBatch {
         let Some(payment) = &mut receipt.payment else { return Ok(()) };
         let staged = self.staged.entry(payment.channel);
         let channel = match staged {
-            Entry::Occupied(staged) => staged.into_mut(),
-            Entry::Vacant(staged) => {
+            hash_map::Entry::Occupied(staged) => staged.into_mut(),
+            hash_map::Entry::Vacant(staged) => {
                 let known = channels.get(&payment.channel);
                 if known.is_none() {
                     if channels.len() + self.new_channels >= CHANNELS_MAX {

@@ -1,17 +1,19 @@
 //! What callers of the chain see: hand in a finished run, get its receipt.
 //!
-//! All work that needs no order is done here, in the caller's task: encoding the documents, naming them, and
-//! storing large bodies, each durable before the receipt that names it is queued.
+//! What needs no order and no company is done here, in the caller's task: encoding the documents, and storing
+//! large bodies, each durable before the receipt that names it is queued. The documents are named by the
+//! chain's thread, which hashes those of a whole batch side by side.
 //! Invariant: the queue has a bound, and a full one is an answer, not a wait.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use talea_ledger::merkle::LeafIndex;
 use talea_ledger::{
-    Document as _, Input, InputId, OutputId, Proof, PublicKey, Receipt, ReceiptId, ReceiptPayment,
-    Run, RunId, Sealed, SealedBatch, Tal, UnixNanos,
+    Document as _, Fuel, Input, InputId, Outcome, OutputId, Pages, Proof, PublicKey, Receipt,
+    ReceiptId, ReceiptPayment, Run, RunId, Sealed, SealedBatch, Tal, UnixNanos,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +40,8 @@ pub struct Finished {
     pub run_sealed: Option<Sealed>,
     /// What the guest read.
     pub input: Input,
+    /// The same, as its run names it.
+    pub input_payload: Bytes,
     /// The body of it.
     pub input_body: Bytes,
     /// What the guest did.
@@ -120,17 +124,111 @@ pub(super) enum Event {
     Close,
 }
 
-pub(super) type Answer = oneshot::Sender<Result<Recorded, RecordError>>;
+/// Who waits for a receipt.
+pub(super) type Answer = oneshot::Sender<Told>;
+
+/// What one waiting caller is told, and what it has to tell the others of its batch. The chain's thread wakes one
+/// task instead of hundreds; the others are woken on that task's own thread.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) answer: Result<Recorded, RecordError>,
+    pub(super) others: Others,
+}
+
+/// Answers that are still to be handed out. They are when this is dropped, also by a caller that has gone.
+#[derive(Debug, Default)]
+pub(super) struct Others(pub(super) Vec<(Answer, Result<Recorded, RecordError>)>);
 
 /// A finished run with all that can be known before its place in the journal is.
 #[derive(Debug)]
 pub(super) struct Submission {
-    /// The receipt, but for `owed`, `at` and the host.
-    pub(super) receipt: Receipt,
+    pub(super) claim: Claim,
+    pub(super) run_payload: Bytes,
     pub(super) particulars: Particulars,
-    /// The oldest epoch of a body that lies in the blob store.
+    /// The epoch of its bodies in the blob store, if any lies there.
     pub(super) epoch: Option<Epoch>,
     pub(super) answer: Answer,
+}
+
+/// What a receipt says, before its documents are named and its place in the journal is known.
+#[derive(Debug)]
+pub(super) struct Claim {
+    run: Run,
+    payer: Option<PublicKey>,
+    outcome: Outcome,
+    fuel: Fuel,
+    host_fuel: Fuel,
+    peak_pages: Pages,
+    input_len: u64,
+    output_len: u64,
+}
+
+/// Where a queued run's answer will come.
+type Answered = oneshot::Receiver<Told>;
+
+/// A run on its way into the queue.
+enum Queued<'m> {
+    /// It is there, or was refused.
+    Now(Result<Answered, RecordError>),
+    /// Its large bodies are being stored.
+    Later(Pin<Box<dyn Future<Output = Result<Answered, RecordError>> + Send + 'm>>),
+}
+
+/// Names of a claim's documents.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    pub(super) run: RunId,
+    pub(super) output: OutputId,
+}
+
+impl Claim {
+    /// The receipt, but for what its channel owes.
+    pub(super) fn receipt(&self, names: Names, host: PublicKey, at: UnixNanos) -> Receipt {
+        let run = &self.run;
+        let cap = run.payment.as_ref().map_or(Tal::ZERO, |payment| payment.cap);
+        let body_bytes = self.input_len.saturating_add(self.output_len);
+        let payment = run.payment.as_ref().zip(self.payer).map(|(payment, payer)| ReceiptPayment {
+            sequence: payment.sequence,
+            channel: payment.channel,
+            owed: Tal::ZERO,
+            payer,
+        });
+        Receipt {
+            at,
+            host,
+            function: run.function,
+            input: run.input,
+            input_len: self.input_len,
+            peak_pages: self.peak_pages,
+            network: run.network,
+            output: names.output,
+            payment,
+            run: names.run,
+            forwarded: None,
+            bill: talea_ledger::price::bill(&run.price, self.fuel, body_bytes, cap),
+            fuel: self.fuel,
+            output_len: self.output_len,
+            profile: run.profile,
+            host_fuel: self.host_fuel,
+            price: run.price,
+            outcome: self.outcome,
+        }
+    }
+}
+
+impl Told {
+    pub(super) fn alone(answer: Result<Recorded, RecordError>) -> Self {
+        Self { answer, others: Others::default() }
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        for (waiting, answer) in self.0.drain(..) {
+            // A caller that has gone finds its receipt in the journal.
+            let _ = waiting.send(Told::alone(answer));
+        }
+    }
 }
 
 /// A handle to the chain's thread; clones share its queue.
@@ -139,23 +237,39 @@ pub struct Mailbox {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) blobs: BlobStore,
     pub(super) journal: JournalReader,
-    pub(super) host: PublicKey,
 }
 
 impl Mailbox {
     /// Bills a finished run and makes its receipt. Answers when both are on the disk.
     ///
     /// The same paid run again gets the receipt it has; a different run with its sequence gets `Conflict`.
+    /// A run with small bodies is queued by the call itself, so that its caller's task carries none of it.
     /// Dropping the future does not take the run back once it is queued.
-    pub async fn record(&self, finished: Finished) -> Result<Recorded, RecordError> {
-        let (answer, answered) = oneshot::channel();
-        let submission = self.prepare(finished, answer).await?;
-        self.events.try_send(Event::Record(Box::new(submission))).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => RecordError::Busy,
-            mpsc::error::TrySendError::Closed(_) => RecordError::Closed,
-        })?;
-        // The thread drops unanswered callers only when it has ended.
-        answered.await.unwrap_or(Err(RecordError::Closed))
+    pub fn record(
+        &self,
+        finished: Finished,
+    ) -> impl Future<Output = Result<Recorded, RecordError>> + Send + use<'_> {
+        let bodies = [&finished.input_body, &finished.execution.output_body];
+        let queued = if bodies.iter().all(|body| body.len() <= INLINE_BODY_MAX) {
+            let [input, output] = bodies.map(|body| BodyPlace::Inline(body.clone()));
+            Queued::Now(self.queue(finished, None, input, output))
+        } else {
+            Queued::Later(Box::pin(self.queue_stored(finished)))
+        };
+        async move {
+            let answered = match queued {
+                Queued::Now(answered) => answered?,
+                Queued::Later(stored) => stored.await?,
+            };
+            match answered.await {
+                Ok(Told { answer, others }) => {
+                    drop(others);
+                    answer
+                }
+                // The thread drops unanswered callers only when it has ended.
+                Err(_) => Err(RecordError::Closed),
+            }
+        }
     }
 
     /// Returns when the chain's thread has ended, for whatever reason.
@@ -163,58 +277,54 @@ impl Mailbox {
         self.events.closed().await;
     }
 
-    async fn prepare(&self, finished: Finished, answer: Answer) -> Result<Submission, RecordError> {
-        let Finished { run, run_payload, run_sealed, input, input_body, execution, payer } =
-            finished;
-        let (input_payload, output_payload) = (input.encode(), execution.output.encode());
+    /// Stores what is large, then queues.
+    async fn queue_stored(&self, finished: Finished) -> Result<Answered, RecordError> {
+        let epoch = self.journal.epoch();
+        let (input, output) = (finished.input.body, finished.execution.output.body);
+        let input = self.place(epoch, input, finished.input_body.clone()).await?;
+        let output = self.place(epoch, output, finished.execution.output_body.clone()).await?;
+        self.queue(finished, Some(epoch), input, output)
+    }
+
+    fn queue(
+        &self,
+        finished: Finished,
+        epoch: Option<Epoch>,
+        input_place: BodyPlace,
+        output_place: BodyPlace,
+    ) -> Result<Answered, RecordError> {
+        let Finished { run, run_payload, run_sealed, input_payload, .. } = finished;
+        let (execution, payer) = (finished.execution, finished.payer);
         // Hashed once, when the run was made or compared with what was sent.
         debug_assert_eq!(InputId::of(&input_payload), run.input, "the run names its input");
         debug_assert_eq!(run.payment.is_some(), run_sealed.is_some() && payer.is_some());
-        let epoch = self.journal.epoch();
-        let (input_len, output_len) = (input_body.len() as u64, execution.output_body.len() as u64);
-        let input_body = self.place(epoch, input.body, input_body).await?;
-        let output_body = self.place(epoch, execution.output.body, execution.output_body).await?;
-        let names_blob =
-            [&input_body, &output_body].iter().any(|b| matches!(b, BodyPlace::Blob(_)));
-        let cap = run.payment.as_ref().map_or(Tal::ZERO, |payment| payment.cap);
-        let body_bytes = input_len.saturating_add(output_len);
-        let payment = run.payment.as_ref().zip(payer).map(|(payment, payer)| ReceiptPayment {
-            sequence: payment.sequence,
-            channel: payment.channel,
-            owed: Tal::ZERO,
+        let claim = Claim {
+            run,
             payer,
-        });
-        let receipt = Receipt {
-            at: UnixNanos(0),
-            host: self.host,
-            function: run.function,
-            input: run.input,
-            input_len,
-            peak_pages: execution.peak_pages,
-            network: run.network,
-            output: OutputId::of(&output_payload),
-            payment,
-            run: RunId::of(&run_payload),
-            forwarded: None,
-            bill: talea_ledger::price::bill(&run.price, execution.fuel, body_bytes, cap),
-            fuel: execution.fuel,
-            output_len,
-            profile: run.profile,
-            host_fuel: execution.host_fuel,
-            price: run.price,
             outcome: execution.outcome,
+            fuel: execution.fuel,
+            host_fuel: execution.host_fuel,
+            peak_pages: execution.peak_pages,
+            input_len: finished.input_body.len() as u64,
+            output_len: execution.output_body.len() as u64,
         };
         let particulars = Particulars {
             run: match run_sealed {
                 Some(sealed) => RunBytes::Sealed(sealed.encode().into()),
-                None => RunBytes::Free(run_payload),
+                None => RunBytes::Free(run_payload.clone()),
             },
-            input: input_payload.into(),
-            output: output_payload.into(),
-            input_body,
-            output_body,
+            input: input_payload,
+            output: execution.output.encode().into(),
+            input_body: input_place,
+            output_body: output_place,
         };
-        Ok(Submission { receipt, particulars, epoch: names_blob.then_some(epoch), answer })
+        let (answer, answered) = oneshot::channel();
+        let submission = Box::new(Submission { claim, run_payload, particulars, epoch, answer });
+        self.events.try_send(Event::Record(submission)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => RecordError::Busy,
+            mpsc::error::TrySendError::Closed(_) => RecordError::Closed,
+        })?;
+        Ok(answered)
     }
 
     /// A large body goes to the blob store first, on a thread that may wait for the disk.

@@ -102,7 +102,7 @@ impl Chain {
         let bills = WatchedBills::default();
         let reader =
             ReceiptReader::new(journal.reader(), blobs.clone(), Arc::clone(&channels), followed);
-        let mailbox = Mailbox { events, blobs: blobs.clone(), journal: journal.reader(), host };
+        let mailbox = Mailbox { events, blobs: blobs.clone(), journal: journal.reader() };
         let keeper = Keeper {
             journal: journal.keeper(),
             blobs,

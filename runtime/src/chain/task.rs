@@ -4,13 +4,16 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use talea_ledger::lanes;
 use talea_ledger::merkle::LeafIndex;
-use talea_ledger::{ReceiptId, SealedBatch};
+use talea_ledger::{OutputId, PublicKey, ReceiptId, RunId, SealedBatch};
 use tokio::sync::{mpsc, watch};
 
-use super::batcher::{BATCH_RECEIPTS_MAX, OpenBatch, Pushed};
+use super::batcher::{BATCH_RECEIPTS_MAX, Entry, OpenBatch, Pushed};
 use super::channels::{ChannelError, Channels};
-use super::mailbox::{Event, ProofSource, RecordError, Recorded, Submission};
+use super::mailbox::{
+    Answer, Event, Names, Others, ProofSource, RecordError, Recorded, Submission, Told,
+};
 use super::reader::KeptReceipt;
 use crate::clock::Clock;
 use crate::notary::Notary;
@@ -18,6 +21,10 @@ use crate::store::{AppendError, Journal, JournalReader, SegmentNumber};
 
 /// The state that the thread writes and readers read. Locked for look-ups and for one merge per commit.
 pub(super) type SharedChannels = Arc<RwLock<Channels>>;
+
+/// Receipts of a commit from which on it is worth waiting for company. Chosen, not measured: high enough that a few
+/// connections never give their core away for it.
+const YIELD_FROM: usize = 8;
 
 /// What the thread has written since the node's start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,46 +53,65 @@ pub(super) struct Task {
 impl Task {
     /// Runs until the mailbox is closed and empty. Everything that was queued is written first.
     pub(super) fn run(mut self) -> Result<(), AppendError> {
+        let host = self.notary.public();
         let mut events = Vec::with_capacity(BATCH_RECEIPTS_MAX);
+        let mut submissions = Vec::with_capacity(BATCH_RECEIPTS_MAX);
+        let mut last = 0;
         // One commit per turn: what arrives while it is written and synced is the next turn's.
         while self.events.blocking_recv_many(&mut events, BATCH_RECEIPTS_MAX) > 0 {
+            if events.len() < last && last >= YIELD_FROM {
+                // Fewer than last time: on a busy core those who are about to hand in go first and share
+                // this commit; on an idle one this returns at once.
+                std::thread::yield_now();
+                while events.len() < BATCH_RECEIPTS_MAX
+                    && let Ok(event) = self.events.try_recv()
+                {
+                    events.push(event);
+                }
+            }
+            last = events.len();
             for event in events.drain(..) {
                 match event {
-                    Event::Record(submission) => self.push(submission),
+                    Event::Record(submission) => submissions.push(submission),
                     Event::Close => self.events.close(),
                 }
+            }
+            let names = name(&submissions);
+            for (submission, names) in submissions.drain(..).zip(names) {
+                self.push(*submission, names, host);
             }
             self.seal();
         }
         self.journal.close()
     }
 
-    fn push(&mut self, submission: Box<Submission>) {
-        if let Some(epoch) = submission.epoch
+    fn push(&mut self, submission: Submission, names: Names, host: PublicKey) {
+        let Submission { claim, particulars, epoch, answer, .. } = submission;
+        if let Some(epoch) = epoch
             && !self.reader.takes_epoch(epoch)
         {
             // A whole segment was filled since its body was stored. The body might be dropped before the
             // receipt; the caller's next attempt stores it anew.
-            let _ = submission.answer.send(Err(RecordError::Busy));
+            let _ = answer.send(Told::alone(Err(RecordError::Busy)));
             return;
         }
-        let now = self.clock.now();
+        let receipt = claim.receipt(names, host, self.clock.now());
         let pushed = {
             let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
-            self.batch.push(submission, now, &channels)
+            self.batch.push(Entry { receipt, particulars, answer }, &channels)
         };
-        if let Pushed::Used(submission) = pushed {
-            let answer = self.earlier(&submission);
-            let _ = submission.answer.send(answer);
+        if let Pushed::Used(entry) = pushed {
+            let earlier = self.earlier(&entry);
+            let _ = entry.answer.send(Told::alone(earlier));
         }
         if self.batch.is_full() {
             self.seal();
         }
     }
 
-    /// The receipt that has used this submission's sequence: its own, or another run's.
-    fn earlier(&self, submission: &Submission) -> Result<Recorded, RecordError> {
-        let Some(payment) = &submission.receipt.payment else {
+    /// The receipt that has used this entry's sequence: its own, or another run's.
+    fn earlier(&self, entry: &Entry) -> Result<Recorded, RecordError> {
+        let Some(payment) = &entry.receipt.payment else {
             return Err(RecordError::Conflict(None));
         };
         let found = self
@@ -93,7 +119,7 @@ impl Task {
             .by_payment(payment.channel, payment.sequence)
             .map_err(|error| RecordError::Store(error.to_string().into()))?;
         match found.map(KeptReceipt::from) {
-            Some(kept) if kept.receipt().run == submission.receipt.run => {
+            Some(kept) if kept.receipt().run == entry.receipt.run => {
                 kept.recorded().map_err(|error| RecordError::Store(error.to_string().into()))
             }
             Some(kept) => Err(RecordError::Conflict(Some(kept.id()))),
@@ -108,6 +134,7 @@ impl Task {
             return;
         }
         let number = self.journal.next_commit();
+        let ids = self.batch.name();
         let sealed = {
             let payloads: Vec<&[u8]> = self.batch.draft.receipts().collect();
             self.notary
@@ -123,7 +150,7 @@ impl Task {
         match self.journal.append(&self.batch.draft, &bytes, &checkpoint) {
             Ok(appended) => {
                 let nanos = self.clock.now().0.saturating_sub(begun.0);
-                self.answer(&Arc::new(sealed), appended.receipts, nanos);
+                self.answer(&Arc::new(sealed), &ids, &appended.receipts, nanos);
             }
             Err(error) => self.refuse(&error),
         }
@@ -136,7 +163,13 @@ impl Task {
         }
     }
 
-    fn answer(&mut self, sealed: &Arc<SealedBatch>, payloads: Vec<Bytes>, nanos: u64) {
+    fn answer(
+        &mut self,
+        sealed: &Arc<SealedBatch>,
+        ids: &[ReceiptId],
+        payloads: &[Bytes],
+        nanos: u64,
+    ) {
         {
             let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
             for (id, channel) in self.batch.staged.drain() {
@@ -148,19 +181,18 @@ impl Task {
             commits.nanos = commits.nanos.saturating_add(nanos);
         });
         let receipts = &self.batch.receipts;
-        for (index, answer, is_repeat) in self.batch.waiting.drain(..) {
-            let (receipt_id, receipt) = &receipts[index];
+        let answers = self.batch.waiting.drain(..).map(|(index, answer, is_repeat)| {
             let leaf = LeafIndex::new(u32::try_from(index).unwrap_or(u32::MAX));
             let recorded = Recorded {
-                receipt_id: *receipt_id,
-                receipt: receipt.clone(),
+                receipt_id: ids[index],
+                receipt: receipts[index].clone(),
                 payload: payloads[index].clone(),
                 is_repeat,
                 proof: ProofSource::Batch(Arc::clone(sealed), leaf),
             };
-            // A caller that has gone finds its receipt in the journal.
-            let _ = answer.send(Ok(recorded));
-        }
+            (answer, Ok(recorded))
+        });
+        tell(answers.collect());
     }
 
     /// Nobody of this batch gets a receipt. What was staged is forgotten: it was never part of the state.
@@ -171,8 +203,33 @@ impl Task {
             AppendError::Full => RecordError::Full,
             AppendError::TooLarge(_) => RecordError::Store(error.to_string().into()),
         };
-        for (_, answer, _) in self.batch.waiting.drain(..) {
-            let _ = answer.send(Err(error.clone()));
+        let waiting = self.batch.waiting.drain(..);
+        tell(waiting.map(|(_, answer, _)| (answer, Err(error.clone()))).collect());
+    }
+}
+
+/// The names of what came with each submission. None depends on another, so they are hashed side by side.
+fn name(submissions: &[Box<Submission>]) -> Vec<Names> {
+    let documents = submissions
+        .iter()
+        .flat_map(|submission| [&submission.run_payload[..], &submission.particulars.output[..]]);
+    let digests = lanes::names(&documents.collect::<Vec<_>>());
+    let (pairs, _) = digests.as_chunks::<2>();
+    let named = pairs.iter().map(|[run, output]| Names {
+        run: RunId::from_digest(*run),
+        output: OutputId::from_digest(*output),
+    });
+    named.collect()
+}
+
+/// Hands out the answers of one batch: to the first caller who is still there, who hands out the rest.
+fn tell(mut answers: Vec<(Answer, Result<Recorded, RecordError>)>) {
+    while let Some((first, answer)) = answers.pop() {
+        let told = Told { answer, others: Others(answers) };
+        match first.send(told) {
+            Ok(()) => return,
+            // Gone; it finds its receipt in the journal. The next one is asked.
+            Err(mut told) => answers = std::mem::take(&mut told.others.0),
         }
     }
 }
@@ -180,7 +237,6 @@ impl Task {
 /// Only for messages.
 impl std::fmt::Debug for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let waiting: Vec<ReceiptId> = self.batch.receipts.iter().map(|(id, _)| *id).collect();
-        f.debug_struct("Task").field("waiting", &waiting).finish_non_exhaustive()
+        f.debug_struct("Task").field("waiting", &self.batch.receipts.len()).finish_non_exhaustive()
     }
 }

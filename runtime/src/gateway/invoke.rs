@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use talea_ledger::message::{Method, Path};
 use talea_ledger::{Document as _, FunctionId, UnixNanos};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -31,14 +32,18 @@ pub(super) async fn invoke(
     let (since, wants_receipt) = (call.at(), call.wants_receipt());
     let authorized = match admit(gateway, call).await? {
         Admitted::Run(authorized) => authorized,
-        Admitted::Repeat(receipt) => return repeat::repeat(gateway, receipt, wants_receipt).await,
+        Admitted::Repeat(receipt) => {
+            return Box::pin(repeat::repeat(gateway, receipt, wants_receipt)).await;
+        }
     };
-    if doors.supply.is_some() {
-        gateway.bring(doors.registry.lacking(&authorized)?).await?;
+    if doors.supply.is_some()
+        && let lacking @ Some(_) = doors.registry.lacking(&authorized)?
+    {
+        Box::pin(gateway.bring(lacking)).await?;
     }
     let plan = doors.registry.resolve(*authorized)?;
     let held = gateway.bodies.read(body, gateway.http.body_len_max).await?;
-    let order = doors.registry.order(plan, held.bytes.clone())?;
+    let order = Box::new(doors.registry.order(plan, held.bytes.clone())?);
     if order.payer().is_none() {
         let response = carry_out(gateway, order, since, wants_receipt).await;
         drop((held, permit));
@@ -90,7 +95,7 @@ async fn admit(gateway: &Gateway, call: Call) -> Result<Admitted, Fault> {
 /// Hand-off 1 to the executor, hand-off 2 to the chain; then the answer.
 async fn carry_out(
     gateway: &Gateway,
-    order: Order,
+    order: Box<Order>,
     since: UnixNanos,
     wants_receipt: bool,
 ) -> Result<Response<ReplyBody>, Fault> {
@@ -98,16 +103,35 @@ async fn carry_out(
     let execution = doors.executor.run(order.invocation()).await?;
     let output = execution.output.clone();
     let body = execution.output_body.clone();
-    let OrderParts { run, run_payload, run_sealed, input, body: input_body, payer, cover } =
-        order.into_parts();
-    let papers = wants_receipt.then(|| (run_payload.clone(), input.encode()));
+    let OrderParts {
+        run,
+        run_payload,
+        run_sealed,
+        input,
+        input_payload,
+        body: input_body,
+        payer,
+        cover,
+    } = order.into_parts();
+    let papers = wants_receipt.then(|| (run_payload.clone(), input_payload.clone()));
     let (function, log) = (run.function, execution.log.clone());
     // Copied only for somebody who listens.
     let asked = tracing::enabled!(target: "talea::call", tracing::Level::INFO)
         .then(|| (input.method.clone(), input.path.clone()));
-    let finished = Finished { run, run_payload, run_sealed, input, input_body, execution, payer };
+    let finished = Finished {
+        run,
+        run_payload,
+        run_sealed,
+        input,
+        input_payload,
+        input_body,
+        execution,
+        payer,
+    };
     let recorded = doors.chain.record(finished).await?;
-    keep_log(gateway, function, &recorded, log).await;
+    if !log.is_empty() && !recorded.is_repeat {
+        Box::pin(keep_log(gateway, function, &recorded, log)).await;
+    }
     // Only now may the sequence be looked up and the credit be used again.
     drop(cover);
     let receipt = &recorded.receipt;
@@ -121,19 +145,7 @@ async fn carry_out(
         body,
     });
     if let Some((method, path)) = asked {
-        tracing::info!(
-            target: "talea::call",
-            function = %receipt.function,
-            method = %method,
-            path = %path,
-            status = u64::from(response.status().as_u16()),
-            outcome = %receipt.outcome,
-            fuel = receipt.fuel.0,
-            bill = receipt.bill.0,
-            bytes = receipt.input_len.saturating_add(receipt.output_len),
-            receipt = %recorded.receipt_id,
-            micros = nanos / 1000,
-        );
+        report(&recorded, &method, &path, response.status().as_u16(), nanos);
     }
     if let Some((run, input)) = papers {
         let (receipt, proof) = (recorded.payload.clone(), recorded.proof().encode());
@@ -142,12 +154,27 @@ async fn carry_out(
     Ok(response)
 }
 
+/// Tells one call to whoever listens.
+fn report(recorded: &chain::Recorded, method: &Method, path: &Path, status: u16, nanos: u64) {
+    let receipt = &recorded.receipt;
+    tracing::info!(
+        target: "talea::call",
+        function = %receipt.function,
+        method = %method,
+        path = %path,
+        status = u64::from(status),
+        outcome = %receipt.outcome,
+        fuel = receipt.fuel.0,
+        bill = receipt.bill.0,
+        bytes = receipt.input_len.saturating_add(receipt.output_len),
+        receipt = %recorded.receipt_id,
+        micros = nanos / 1000,
+    );
+}
+
 /// Keeps what the guest logged, for its owner. A log is not part of the bill: the answer does not fail
 /// with it.
 async fn keep_log(gateway: &Gateway, function: FunctionId, recorded: &chain::Recorded, log: Bytes) {
-    if log.is_empty() || recorded.is_repeat {
-        return;
-    }
     let (logs, at, id) = (gateway.doors.logs.clone(), recorded.receipt.at, recorded.receipt_id);
     let kept = tokio::task::spawn_blocking(move || logs.append(function, at, id, &log)).await;
     if let Ok(Err(fault)) = kept {

@@ -48,7 +48,7 @@ pub(super) async fn repeat(
             receipt: kept.payload().clone(),
             proof: kept.proof().map_err(Fault::kept)?.encode(),
             run,
-            input: kept.input().to_vec(),
+            input: kept.input().clone(),
         };
         reply::attach(response.headers_mut(), &papers);
     }

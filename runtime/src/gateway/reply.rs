@@ -30,6 +30,9 @@ pub(super) const EXPOSED: &str = "talea-receipt, talea-fuel, talea-bill, talea-f
      talea-receipt-payload, talea-receipt-proof, talea-run-payload, talea-input-payload, \
      payment-required, preference-applied, retry-after, traceparent";
 
+/// Room for a guest's few headers and ours: a map that grows is made again.
+const HEADERS_USUAL: usize = 16;
+
 /// Headers that are ours, the connection's or the whole origin's to set.
 const NOT_A_GUESTS: [&str; 32] = [
     // Hop by hop (RFC 9110 section 7.6.1) and framing.
@@ -86,7 +89,7 @@ pub(super) struct Papers {
     pub(super) receipt: Bytes,
     pub(super) proof: Vec<u8>,
     pub(super) run: Bytes,
-    pub(super) input: Vec<u8>,
+    pub(super) input: Bytes,
 }
 
 /// The answer of a recorded run.
@@ -100,7 +103,6 @@ pub(super) fn reply(recorded: Recorded<'_>) -> Response<ReplyBody> {
     };
     let headers = response.headers_mut();
     let receipt = recorded.receipt;
-    headers.reserve(10);
     headers.insert(RECEIPT, text(recorded.id));
     headers.insert(FUEL, HeaderValue::from(receipt.fuel.0));
     headers.insert(BILL, HeaderValue::from(receipt.bill.0));
@@ -182,6 +184,7 @@ fn of_guest(status: u16, given: &Headers, body: Bytes) -> Response<ReplyBody> {
     let mut response = Response::new(full(if has_body { body } else { Bytes::new() }));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    headers.reserve(HEADERS_USUAL);
     for (name, value) in given.iter() {
         if !is_a_guests(name) {
             continue;
@@ -307,7 +310,7 @@ mod tests {
             receipt: vec![1; len].into(),
             proof: vec![2; 10],
             run: vec![3; 10].into(),
-            input: vec![4; 10],
+            input: vec![4; 10].into(),
         };
         let mut headers = HeaderMap::new();
         attach(&mut headers, &papers(10_000));

@@ -27,6 +27,7 @@ pub struct Order {
     run_payload: Bytes,
     run_sealed: Option<Sealed>,
     input: Input,
+    input_payload: Bytes,
     body: Bytes,
     payer: Option<Box<PaidRun>>,
     cgi: bool,
@@ -88,7 +89,8 @@ impl Registry {
             body_len,
             salt,
         };
-        let made = InputId::of(&input.encode());
+        let input_payload = Bytes::from(input.encode());
+        let made = InputId::of(&input_payload);
         match account {
             Account::Node { seed, .. } => {
                 let run = Run {
@@ -109,8 +111,8 @@ impl Registry {
                     payment: None,
                 };
                 let run_payload = Bytes::from(run.encode());
-                let cgi = registration.cgi;
-                Ok(Order { run, run_payload, run_sealed: None, input, body, payer: None, cgi })
+                let (run_sealed, payer, cgi) = (None, None, registration.cgi);
+                Ok(Order { run, run_payload, run_sealed, input, input_payload, body, payer, cgi })
             }
             Account::Payer(paid) => {
                 let run = paid.run().clone();
@@ -121,8 +123,8 @@ impl Registry {
                     return Err(OrderError::InputForeign { given: run.input, made });
                 }
                 let (run_payload, sealed) = paid.carried();
-                let (run_sealed, cgi) = (Some(sealed), registration.cgi);
-                Ok(Order { run, run_payload, run_sealed, input, body, payer: Some(paid), cgi })
+                let (run_sealed, payer, cgi) = (Some(sealed), Some(paid), registration.cgi);
+                Ok(Order { run, run_payload, run_sealed, input, input_payload, body, payer, cgi })
             }
         }
     }
@@ -175,8 +177,8 @@ impl Order {
     }
 
     /// The input document's bytes.
-    pub fn input_payload(&self) -> Vec<u8> {
-        self.input.encode()
+    pub fn input_payload(&self) -> &Bytes {
+        &self.input_payload
     }
 
     /// The run's bytes.
@@ -192,6 +194,7 @@ impl Order {
             run_payload: self.run_payload,
             run_sealed: self.run_sealed,
             input: self.input,
+            input_payload: self.input_payload,
             body: self.body,
             cover: self.payer,
         }
@@ -209,6 +212,8 @@ pub struct OrderParts {
     pub run_sealed: Option<Sealed>,
     /// The input document.
     pub input: Input,
+    /// Its bytes.
+    pub input_payload: Bytes,
     /// The input's body.
     pub body: Bytes,
     /// Who pays.

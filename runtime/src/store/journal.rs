@@ -242,6 +242,7 @@ impl Journal {
         checkpoint: &dyn Fn(&mut Vec<u8>),
     ) -> Result<Appended, AppendError> {
         debug_assert!(!draft.is_empty(), "a batch has at least one receipt");
+        assert_eq!(draft.facts().len(), draft.count() as usize, "every receipt can be found");
         if let Some(error) = &self.latched {
             return Err(AppendError::Latched(Arc::clone(error)));
         }

@@ -70,14 +70,19 @@ pub struct BatchDraft {
 
 impl BatchDraft {
     /// Adds a receipt's payload and what it needs.
-    pub fn push(&mut self, facts: Facts, receipt: &[u8], particulars: &Particulars) {
-        self.facts.push(facts);
+    pub fn push(&mut self, receipt: &[u8], particulars: &Particulars) {
         let before = self.particulars.len();
         particulars.encode(&mut self.particulars);
         let len = self.particulars.len() - before;
         self.table.extend_from_slice(&len_u32(receipt.len()).to_le_bytes());
         self.table.extend_from_slice(&len_u32(len).to_le_bytes());
         self.receipts.extend_from_slice(receipt);
+    }
+
+    /// Says how the receipts will be found, in their order. Once all are there: their names are made together.
+    pub fn name(&mut self, facts: impl IntoIterator<Item = Facts>) {
+        self.facts.clear();
+        self.facts.extend(facts);
     }
 
     /// Receipts so far.
@@ -308,17 +313,7 @@ pub(super) fn read_checkpoint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::index::{Key, Tag};
     use super::*;
-
-    const FACTS: Facts = Facts {
-        id: Key(1),
-        payment: None,
-        function: Tag(2),
-        payer: Tag(0),
-        channel: Tag(0),
-        at: 3,
-    };
 
     fn body() -> impl Strategy<Value = BodyPlace> {
         prop_oneof![
@@ -349,7 +344,7 @@ mod tests {
             let mut draft = BatchDraft::default();
             for (receipt, particulars) in &entries {
                 let before = draft.len();
-                draft.push(FACTS, receipt, particulars);
+                draft.push(receipt, particulars);
                 prop_assert_eq!(
                     draft.len() - before, ROW_LEN + receipt.len() + particulars.encoded_len()
                 );

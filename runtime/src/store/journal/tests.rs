@@ -90,8 +90,9 @@ fn append(journal: &mut Journal, from: u64, count: u64) -> Result<Appended, Appe
     let mut draft = BatchDraft::default();
     for n in from..from + count {
         let receipt = receipt(n);
-        draft.push(Facts::of(&receipt, receipt.id()), &receipt.encode(), &particulars(n));
+        draft.push(&receipt.encode(), &particulars(n));
     }
+    draft.name((from..from + count).map(receipt).map(|receipt| Facts::of(&receipt, receipt.id())));
     let payloads: Vec<_> = draft.receipts().collect();
     let head = BatchHead {
         network: NetworkId::DEVELOPMENT,

@@ -244,6 +244,7 @@ impl Bench {
             run_sealed: Some(sign::seal_document(key, &run)),
             payer: Some(key.public()),
             run,
+            input_payload: input.encode().into(),
             input,
             input_body: Bytes::from_static(b"in"),
             execution: Execution {
