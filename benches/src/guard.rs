@@ -19,7 +19,7 @@ use talea_ledger::batch::{BatchHead, seal_batch, verify_receipts};
 use talea_ledger::{Document, FunctionId, NetworkId, UnixNanos};
 
 use crate::inside::documents::{host, input, output, profile_id, receipt, run};
-use crate::inside::guests::{HELLO, at_once, binary, executor, invocation, runtime};
+use crate::inside::guests::{HELLO, at_once, binary, invocation, runtime, small_executor};
 
 /// Turns of the shorter run; the longer one has twice as many. 200 make what varies from run to run
 /// (hash seeds, addresses) less than half a per cent.
@@ -69,7 +69,7 @@ pub fn drive(scenario: &str, turns: u64) -> anyhow::Result<()> {
             let wasm = binary(HELLO)?;
             let runtime = runtime()?;
             let _guard = runtime.enter();
-            let executor = executor(&[&wasm], None)?;
+            let executor = small_executor(&[&wasm])?;
             let invocation = invocation(FunctionId::of(&wasm));
             runtime.block_on(executor.run(invocation.clone()))?;
             for _ in 0..turns {

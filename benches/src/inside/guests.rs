@@ -103,8 +103,19 @@ impl FunctionSource for Held {
 
 /// An executor that holds these modules and keeps artefacts in `cache`.
 pub fn executor(modules: &[&[u8]], cache: Option<PathBuf>) -> anyhow::Result<Executor> {
+    holding(modules, ExecutorConfig::new(cache, Compiler::InProcess, MacKey::new([5; 32])))
+}
+
+/// An executor that fits into the address space that valgrind gives a program, which is a small part of what
+/// the usual number of slots reserves.
+pub fn small_executor(modules: &[&[u8]]) -> anyhow::Result<Executor> {
+    let mut config = ExecutorConfig::new(None, Compiler::InProcess, MacKey::new([5; 32]));
+    (config.fast_slots, config.exact_slots) = (2, 1);
+    holding(modules, config)
+}
+
+fn holding(modules: &[&[u8]], config: ExecutorConfig) -> anyhow::Result<Executor> {
     let held = modules.iter().map(|wasm| (FunctionId::of(wasm), wasm.to_vec())).collect();
-    let config = ExecutorConfig::new(cache, Compiler::InProcess, MacKey::new([5; 32]));
     Ok(Executor::new(config, Arc::new(Held(held)))?)
 }
 
