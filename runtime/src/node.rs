@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use talea_ledger::profile::Profile;
+use talea_ledger::profile::{Profile, WORST_NANOS_PER_FUEL};
 use talea_ledger::{Fuel, Network, NetworkId, PublicKey};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -358,14 +358,10 @@ fn endpoint(addr: SocketAddr) -> Option<String> {
     (!addr.ip().is_unspecified()).then(|| format!("http://{addr}"))
 }
 
-/// Fuel that surely ends within a time.
+/// Fuel that ends within a time, whatever the guest does.
 fn covered(wall: Duration) -> Fuel {
     Fuel(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX) / WORST_NANOS_PER_FUEL)
 }
-
-/// Above what computing, host calls and touched pages were seen to take (9, benches/RESULTS.md), but below loads
-/// that miss every cache (32): a run of those may meet the wall-clock limit before its fuel ends.
-const WORST_NANOS_PER_FUEL: u64 = 10;
 
 fn retention(config: &Config) -> Retention {
     let kept = &config.retention;

@@ -51,7 +51,7 @@ pub(super) const DEFAULTS: [(&str, &str); 54] = [
     ("deploy.anyone", ""),
     ("deploy.keys", "[]"),
     ("limits.fuel", ""),
-    // A unit is near a nanosecond, so about ten seconds.
+    // Usual code takes 0.1 to 0.3 ns a unit, so one to three seconds.
     ("limits.fuel_max", "10000000000"),
     ("limits.memory", "256 MiB"),
     ("limits.output", "16 MiB"),
@@ -68,7 +68,8 @@ pub(super) const DEFAULTS: [(&str, &str); 54] = [
     ("http.grace", "10s"),
     ("http.open_lists", ""),
     ("compute.workers", ""),
-    ("compute.wall_time", "30s"),
+    // What the largest fuel limit takes at the profile's worst time per fuel.
+    ("compute.wall_time", "400s"),
     ("compute.cache", "512 MiB"),
     ("retention.age", "30d"),
     // The time in which a payer may dispute a bill.

@@ -1,6 +1,7 @@
 //! Settings as data: what each source gives, which wins, and what a fault says.
 
 use expect_test::{Expect, expect};
+use talea_ledger::profile::WORST_NANOS_PER_FUEL;
 
 use super::*;
 
@@ -212,4 +213,13 @@ fn the_printing_loads_again_and_hides_the_key_file() {
     assert!(!printed.contains("/secret/place"), "{printed}");
     let again = load(&printed, &[], &[("key_file", "/secret/place")]).unwrap();
     assert_eq!(format!("{config:?}"), format!("{again:?}"));
+}
+
+#[test]
+fn the_default_fuel_limits_are_covered_by_the_default_wall_clock_limit() {
+    let config = load("", &[], &[("data", "d")]).unwrap();
+    let worst = |fuel: Fuel| u128::from(fuel.0) * u128::from(WORST_NANOS_PER_FUEL);
+    let wall = config.compute.wall_time_max.as_nanos();
+    assert!(worst(config.runs.fuel_max) <= wall, "{:?}", config.runs.fuel_max);
+    assert!(worst(config.runs.fuel_free) <= wall, "{:?}", config.runs.fuel_free);
 }

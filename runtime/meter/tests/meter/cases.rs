@@ -137,6 +137,107 @@ fn loops() {
     );
 }
 
+/// Small loops have several turns written out: every way in, on and out, for every count of turns.
+#[test]
+fn turns_written_out() {
+    let step = "(local.tee 0 (i32.add (local.get 0) (i32.const 1)))";
+    for count in 1..20 {
+        let more = format!("(i32.lt_u (local.get 0) (i32.const {count}))");
+        let last = format!("(i32.eq (local.get 0) (i32.const {count}))");
+        let odd = "(i32.and (local.get 0) (i32.const 1))";
+        let inside = [
+            // Leaves through its end; by a branch; by a branch that carries a value; by a return.
+            format!("(drop {step}) (br_if $l {more})"),
+            format!("(drop {step}) (br_if $out {last}) (br $l)"),
+            format!("(drop {step}) (drop (br_if $with (local.get 0) {last})) (br $l)"),
+            format!("(drop {step}) (if {last} (then (return (local.get 0)))) (br $l)"),
+            // Goes on from two places, after different charges.
+            format!(
+                "(drop {step}) (br_if $out {last})
+                 (br_if $l {odd}) (drop (i32.mul (local.get 0) (i32.const 3))) (br $l)"
+            ),
+            format!(
+                "(drop {step}) (if {odd} (then (br_if $l {more})) (else (drop (i32.clz {odd}))
+                   (br_if $l {more}) (nop))) (br_if $out (i32.const 1)) (br $l)"
+            ),
+            // Never goes on.
+            format!("(local.set 0 (i32.const {count})) (br_if $out {odd})"),
+            format!("(local.set 0 (i32.const {count})) (br $out)"),
+        ];
+        for inside in inside {
+            check(
+                &body(&format!(
+                    "(local i32) (block $with (result i32)
+                       (block $out (loop $l {inside})) (local.get 0))"
+                )),
+                count,
+            );
+        }
+    }
+}
+
+/// The smallest loops grow most: their head, their payment and their check are longer than they are, and
+/// the turns written out are bounded by the body's length.
+#[test]
+fn the_output_of_many_small_loops_is_bounded() {
+    let loops = "(loop (br_if 0 (local.get 0)))".repeat(20_000);
+    let wasm = wat(&body(&format!("(local i32) {loops} (i32.const 1)")));
+    for variant in [Variant::Exact, Variant::Fast, Variant::Explained] {
+        let factor = metered(&wasm, variant).len() / wasm.len();
+        assert!(factor < 16, "{variant:?}: {factor}");
+    }
+}
+
+/// What is owed on the ways to a label differs, also below zero, and where values are carried.
+#[test]
+fn ways_that_meet() {
+    for which in 0..4 {
+        let dear = "(drop (i32.div_u (i32.const 7) (i32.const 2)))";
+        let is = |n: u32| format!("(i32.eq (i32.const {which}) (i32.const {n}))");
+        check(
+            &body(&format!(
+                "(block $a (block $b {dear} (br_if $b {}) {dear} (br_if $a {}) (br_if $b {}) {dear})
+                   {dear} (br_if $a {})) (i32.const 1)",
+                is(0),
+                is(1),
+                is(2),
+                is(3)
+            )),
+            1,
+        );
+        check(
+            &body(&format!(
+                "(block $a (result i32) (drop (br_if $a (i32.const 1) {})) {dear}
+                   (drop (br_if $a (i32.const 1) {})) {dear} {dear} (i32.const 1))",
+                is(0),
+                is(1)
+            )),
+            1,
+        );
+        // A table among other ways, into blocks and back to a loop.
+        check(
+            &body(&format!(
+                "(local i32) (loop $l (block $a (block $b {dear}
+                   (br_if $a (i32.eq (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 9)))
+                   (br_table $a $b $l $b (i32.rem_u (local.get 0) (i32.const {})))) {dear}
+                   (br_if $l (i32.lt_u (local.get 0) (i32.const 20))))) (local.get 0)",
+                which + 3
+            )),
+            [3, 4, 5, 6][which as usize],
+        );
+        // Arms of an `if` that end apart, or do not end.
+        check(
+            &body(&format!(
+                "(block $out (if {} (then {dear} (br $out)) (else (nop))) {dear}
+                   (if {} (then {dear}) (else (br $out)))) (i32.const 1)",
+                is(0),
+                is(1)
+            )),
+            1,
+        );
+    }
+}
+
 #[test]
 fn branch_tables() {
     for (index, result) in [(0, 10), (1, 20), (2, 30), (3, 40), (99, 40)] {

@@ -108,7 +108,7 @@ async fn out_of_fuel_bills_the_limit_and_keeps_the_log() {
     let work =
         "(drop (call $l (i32.const 2) (i32.const 0) (i32.const 5))) (loop $again (br $again))";
     let mut call = handler(HELLO, &format!("{WRITE} {work} (i32.const 0)"));
-    for fuel in [5_000_000, 40_000] {
+    for fuel in [5_000_000, 60_000] {
         call.limits.fuel = Fuel(fuel);
         let found = bench.check(&call).await;
         assert_eq!((found.outcome, found.fuel), (Outcome::OutOfFuel, Fuel(fuel)));
@@ -119,6 +119,26 @@ async fn out_of_fuel_bills_the_limit_and_keeps_the_log() {
     let found = bench.check(&call).await;
     assert_eq!((found.outcome, found.fuel), (Outcome::OutOfFuel, Fuel(100)));
     assert_eq!((found.log.len(), found.peak_pages), (0, Pages(0)));
+}
+
+/// The fast variant looks at its counter every few turns only: it meets the trap, and the repeat finds
+/// that the run was stopped before it.
+#[tokio::test]
+async fn a_trap_or_a_host_call_after_the_limit_is_out_of_fuel() {
+    let bench = Bench::new();
+    let turns = "(local $i i32) (local.set $i (i32.const 5))
+        (loop $again (br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))";
+    for end in ["unreachable", &format!("{WRITE} (i32.const 0)")] {
+        let mut call = handler(HELLO, &format!("{turns} {end}"));
+        let enough = bench.check(&call).await.fuel.0;
+        // Wherever the limit falls between the first turn and the end; 6,200 is what the call costs.
+        for less in (1..40).chain(6_190..6_240) {
+            call.limits.fuel = Fuel(enough - less);
+            let found = bench.check(&call).await;
+            assert_eq!((found.outcome, found.fuel), (Outcome::OutOfFuel, call.limits.fuel));
+            assert!(found.output_body.is_empty());
+        }
+    }
 }
 
 #[tokio::test]
