@@ -70,7 +70,7 @@ async fn an_explanation_names_functions_and_host_calls_and_sums_up() {
     let names: Vec<&str> = found.lines.iter().map(|(name, _)| name.as_str()).collect();
     assert!(names.contains(&"mix"), "{names:?}");
     let hosts: Vec<&str> = found.host_calls.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(hosts, ["talea.output_write", "talea.random"], "dearest first");
+    assert_eq!(hosts, ["talea.random", "talea.output_write"], "dearest first");
     let sum: u64 = found.lines.iter().chain(&found.host_calls).map(|(_, fuel)| fuel.0).sum();
     assert_eq!(sum + found.fixed.0, found.total.0);
     assert_eq!(found.unbilled, Fuel(0));

@@ -376,7 +376,7 @@ async fn bytes_are_paid_for_before_they_move() {
         bench.check(&fill(1024)).await,
         bench.check(&fill(1025)).await,
     );
-    let price = Fuel(1_000);
+    let price = Fuel(3_000);
     assert_eq!(one.host_fuel, none.host_fuel.saturating_add(price));
     assert_eq!(kib.host_fuel, one.host_fuel);
     assert_eq!(more.host_fuel, kib.host_fuel.saturating_add(price));
