@@ -30,69 +30,82 @@ const OWNERS: [(&str, &[&str]); 7] = [
 ];
 
 /// `(module, modules of this crate it must never import)`: the pipeline
-/// `call < auth < registry < executor < notary < chain < ledger < till < supply < gateway`, read from left to right.
-const NEVER: [(&str, &[&str]); 15] = [
+/// `call < auth < registry < executor < notary < chain < ledger < till < market < supply < gateway`, read from left to right.
+const NEVER: [(&str, &[&str]); 16] = [
     (
         "limits",
         &[
             "clock", "config", "store", "call", "auth", "registry", "executor", "notary", "chain",
-            "ledger", "till", "supply", "gateway", "node", "cli",
+            "ledger", "till", "market", "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "clock",
         &[
             "config", "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger",
-            "till", "supply", "gateway", "node", "cli",
+            "till", "market", "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "config",
         &[
             "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger", "till",
-            "supply", "gateway", "node", "cli",
+            "market", "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "store",
         &[
-            "call", "auth", "registry", "executor", "notary", "chain", "ledger", "till", "supply",
-            "gateway", "node", "cli",
+            "call", "auth", "registry", "executor", "notary", "chain", "ledger", "till", "market",
+            "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "call",
         &[
-            "store", "auth", "registry", "executor", "notary", "chain", "ledger", "till", "supply",
-            "gateway", "node", "cli",
+            "store", "auth", "registry", "executor", "notary", "chain", "ledger", "till", "market",
+            "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "auth",
         &[
-            "registry", "executor", "notary", "chain", "ledger", "till", "supply", "gateway",
-            "node", "cli",
+            "registry", "executor", "notary", "chain", "ledger", "till", "market", "supply",
+            "gateway", "node", "cli",
         ],
     ),
-    ("registry", &["notary", "chain", "ledger", "till", "supply", "gateway", "node", "cli"]),
+    (
+        "registry",
+        &["notary", "chain", "ledger", "till", "market", "supply", "gateway", "node", "cli"],
+    ),
     (
         "executor",
         &[
-            "call", "auth", "registry", "notary", "chain", "ledger", "till", "supply", "gateway",
-            "node", "cli",
+            "call", "auth", "registry", "notary", "chain", "ledger", "till", "market", "supply",
+            "gateway", "node", "cli",
         ],
     ),
-    ("notary", &["store", "chain", "ledger", "till", "supply", "gateway", "node", "cli"]),
-    ("chain", &["call", "auth", "registry", "till", "supply", "gateway", "node", "cli"]),
+    ("notary", &["store", "chain", "ledger", "till", "market", "supply", "gateway", "node", "cli"]),
+    ("chain", &["call", "auth", "registry", "till", "market", "supply", "gateway", "node", "cli"]),
     (
         "ledger",
         &[
-            "call", "auth", "registry", "executor", "chain", "till", "supply", "gateway", "node",
-            "cli",
+            "call", "auth", "registry", "executor", "chain", "till", "market", "supply", "gateway",
+            "node", "cli",
         ],
     ),
-    ("till", &["call", "auth", "registry", "supply", "gateway", "node", "cli"]),
-    ("supply", &["call", "registry", "notary", "ledger", "till", "gateway", "node", "cli"]),
+    ("till", &["call", "auth", "registry", "market", "supply", "gateway", "node", "cli"]),
+    (
+        "market",
+        &[
+            "store", "call", "auth", "registry", "executor", "chain", "ledger", "till", "supply",
+            "gateway", "node", "cli",
+        ],
+    ),
+    (
+        "supply",
+        &["call", "registry", "notary", "ledger", "till", "market", "gateway", "node", "cli"],
+    ),
     ("gateway", &["node", "cli"]),
     ("node", &["cli"]),
 ];

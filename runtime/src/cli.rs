@@ -22,6 +22,7 @@ mod logs;
 mod moment;
 mod new;
 mod node;
+mod offers;
 mod papers;
 mod peers;
 mod receipt;
@@ -124,6 +125,8 @@ enum Command {
     Node(Box<node::NodeRunArgs>),
     /// List the nodes that a node is connected with
     Peers(peers::PeersArgs),
+    /// List what hosts offer to run calls for, as a node has heard
+    Offers(offers::OffersArgs),
     /// Check this machine, the wallet, and a node
     Doctor(doctor::DoctorArgs),
     /// Print the script that makes a shell complete these words
@@ -203,6 +206,7 @@ fn dispatch(command: Command, context: &Context) -> Ran {
         Command::Channel(command) => block_on(channel::run(&command, context)),
         Command::Node(args) => node::run(&args, context),
         Command::Peers(args) => block_on(peers::run(&args, context)),
+        Command::Offers(args) => block_on(offers::run(&args, context)),
         Command::Doctor(args) => block_on(doctor::run(&args, context)),
         Command::Completion(args) => completion::run(&args, context),
     }
@@ -307,6 +311,7 @@ mod tests {
             ("talea node --data d --join /ip4/1.2.3.4/tcp/1 --network 00", None),
             ("talea peers --node 127.0.0.1:1 --output json", None),
             ("talea peers extra", Some(Exit::Usage)),
+            ("talea offers --node 127.0.0.1:1", None),
             ("talea dev --listen nowhere", Some(Exit::Usage)),
             ("talea dev hello --like 127.0.0.1:1 --no-watch", None),
             ("talea completion tcsh", Some(Exit::Usage)),

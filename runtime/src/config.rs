@@ -112,6 +112,8 @@ pub struct Peering {
     pub peers_max: u32,
     /// Where callers reach this node's HTTP, as it tells others.
     pub endpoint: Option<String>,
+    /// Whether this node tells others that it runs paid calls, and at what price.
+    pub offer: bool,
     /// Whether functions that are called here and are not here are brought from other nodes.
     pub fetch: bool,
     /// Bytes of functions above which none is brought.
@@ -122,6 +124,13 @@ impl Peering {
     /// Whether this node talks to others at all.
     pub fn is_on(&self) -> bool {
         self.mdns || !self.listen.is_empty() || !self.join.is_empty() || self.params.is_some()
+    }
+
+    /// Whether it listens for nodes of its own machine alone.
+    pub fn is_local(&self) -> bool {
+        let is_loopback =
+            |text: &String| text.starts_with("/ip4/127.") || text.starts_with("/ip6/::1/");
+        self.listen.iter().all(is_loopback)
     }
 
     /// Whether it is to reach others before it is ready.
@@ -423,6 +432,7 @@ fn peering(given: &layers::Layers, is_local: bool) -> Result<Peering, ConfigErro
         relays: given.read("network.relays", value::multiaddrs)?,
         peers_max: bounded(given, "network.peers_max", 1, 10_000)? as u32,
         endpoint: given.read_optional("network.endpoint", value::text)?,
+        offer: given.read("network.offer", value::switch)?,
         fetch: given.read("network.fetch", value::switch)?,
         fetch_len_max: given.read("network.fetch_size", value::size)?,
     };

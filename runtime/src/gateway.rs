@@ -48,6 +48,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::executor::Executor;
 use crate::ledger;
+use crate::market::Market;
 use crate::registry::{Lacking, Registry};
 use crate::store::{FunctionShelf, LogShelf};
 use crate::supply::{BringError, Supply};
@@ -71,6 +72,8 @@ pub(crate) struct Doors {
     pub(crate) logs: Arc<LogShelf>,
     /// Bumped whenever some function's log has grown.
     pub(crate) logged: tokio::sync::watch::Receiver<u64>,
+    /// What hosts offer.
+    pub(crate) market: Arc<Market>,
     /// The network, for who asks about it; none for a node that talks to no other.
     pub(crate) peers: Option<talea_gossip::Gossip>,
     /// Functions of other nodes; none for a node that brings none.

@@ -1,5 +1,5 @@
-//! The Talea node: one pipeline, `call < auth < registry < executor < notary < chain < ledger < till < supply <
-//! gateway`.
+//! The Talea node: one pipeline, `call < auth < registry < executor < notary < chain < ledger < till <
+//! market < supply < gateway`.
 //!
 //! Each module imports the type of the step before it and no more; `tests/tidy.rs` holds the table.
 
@@ -25,6 +25,8 @@ pub mod chain;
 pub mod ledger;
 
 pub mod till;
+
+pub mod market;
 
 pub mod supply;
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use talea_ledger::profile::{Profile, WORST_NANOS_PER_FUEL};
+use talea_ledger::registration::Limits;
 use talea_ledger::{Fuel, Network, NetworkId, PublicKey};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -23,15 +24,16 @@ use tokio::task::JoinHandle;
 pub use self::membership::network;
 use self::peers::{Company, Peers};
 use self::views::{
-    KeptChannels, KeptEscrow, KeptFunctions, KeptModules, LedgerDoors, RunsUnderWay,
+    KeptChannels, KeptEscrow, KeptFunctions, KeptModules, KeptStandings, LedgerDoors, RunsUnderWay,
 };
 use crate::auth::{Auth, Cover, Offer};
 use crate::chain::{Chain, ChainError, ChainOptions};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Peering};
 use crate::executor::{self, Compiler, Executor, ExecutorConfig, MacKey};
 use crate::gateway::{self, Doors, Gateway};
 use crate::ledger::{self, Ledger, LedgerError, LedgerOptions};
+use crate::market::{Market, MarketParts, Terms};
 use crate::notary::Notary;
 use crate::registry::{Registry, Seeds};
 use crate::store::ledger::LOG_SEGMENT_LEN;
@@ -191,7 +193,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let (key, is_new) = keys::load_or_create(&config.key_file).map_err(unusable)?;
     let network = Arc::new(membership::settle(&config, &folder, &key).await?);
     let notary = Notary::new(key, network.id());
-    let collecting = notary.clone();
+    let (collecting, offering) = (notary.clone(), notary.clone());
     let host = notary.public();
     if is_new {
         tracing::info!(%host, path = %config.key_file.display(), "made a new key for this node");
@@ -270,7 +272,14 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         })?)),
         None => None,
     };
+    let market = Arc::new(Market::new(MarketParts {
+        notary: offering,
+        clock: clock.clone(),
+        standings: Arc::new(KeptStandings(ledger.reader())),
+        terms: terms(&config.network, &offer, addr),
+    }));
     let doors = Doors {
+        market: market.clone(),
         auth,
         till,
         desk,
@@ -303,7 +312,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let served = tokio::spawn(gateway::serve(gateway.clone(), listener, stopping));
     tracing::info!(%addr, %host, version = env!("CARGO_PKG_VERSION"), "listening");
     let cut = chain.cut();
-    let company = peers.map(|peers| peers.hear(ledger.wire(), supply));
+    let company = peers.map(|peers| peers.hear(ledger.wire(), market, supply));
     Ok(Running {
         addr,
         host,
@@ -351,6 +360,23 @@ fn offer(config: &Config, network: &Network, host: PublicKey) -> Offer {
         log_len_max: runs.log_len_max,
         watermark: config.channels.watermark,
     }
+}
+
+/// What this node tells others that it runs paid calls for; nothing when it is not to, or nobody could reach it.
+fn terms(network: &Peering, offer: &Offer, addr: SocketAddr) -> Option<Terms> {
+    if !network.offer {
+        return None;
+    }
+    // What listens on loopback is reached from this machine alone: said to nodes of others it would mislead them.
+    let reached = endpoint(addr).filter(|_| !addr.ip().is_loopback() || network.is_local());
+    let endpoint = network.endpoint.clone().or(reached)?.try_into().ok()?;
+    let limits = Limits {
+        log: offer.log_len_max,
+        memory: offer.memory_max,
+        output: offer.output_len_max,
+        fuel: offer.fuel_max,
+    };
+    Some(Terms { price: offer.price, limits, profile: offer.profile, endpoint })
 }
 
 /// Where this node's HTTP is, as far as it can tell: not for one that listens on every interface.

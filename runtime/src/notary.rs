@@ -1,4 +1,4 @@
-//! The node's secret key, and what it signs: batches of receipts, blocks and votes, the node's own transactions.
+//! The node's secret key, and what it signs: batches of receipts, blocks and votes, offers, the node's own transactions.
 //!
 //! Invariant: the key leaves this module neither as bytes nor as a reference, but for one copy that is wiped: the node's
 //! name among other nodes is the same key, and its connections are proven with it. What is signed names the
@@ -11,7 +11,9 @@ use std::sync::Arc;
 use talea_ledger::batch::{BatchHead, SealedBatch, seal_batch};
 use talea_ledger::finality::Signer;
 use talea_ledger::merkle::ProofError;
-use talea_ledger::{Domain, NetworkId, PublicKey, Sealed, SecretKey, Transaction, UnixNanos, sign};
+use talea_ledger::{
+    Document, Domain, NetworkId, PublicKey, Sealed, SecretKey, Transaction, UnixNanos, sign,
+};
 use zeroize::Zeroizing;
 
 /// Signs in the name of the node. Clones share the key.
@@ -52,6 +54,11 @@ impl Notary {
         receipts: &[B],
     ) -> Result<SealedBatch, ProofError> {
         seal_batch(&self.key, BatchHead { network: self.network, number, at }, receipts)
+    }
+
+    /// Signs a document that this node makes of itself: an offer, and what it orders as a payer.
+    pub fn document<T: Document>(&self, document: &T) -> Sealed {
+        sign::seal_document(&self.key, document)
     }
 
     /// Signs a transaction that this node sends.

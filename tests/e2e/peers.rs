@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 use talea_ledger::transaction::Transfer;
 use talea_ledger::{Action, NetworkId, Nonce, PublicKey, SecretKey, Tal, Transaction};
@@ -155,6 +157,45 @@ fn a_transfer_at_one_node_is_final_at_all_and_a_killed_node_comes_back() {
     for node in [c, b, a] {
         assert!(node.terminate().success());
     }
+}
+
+#[test]
+fn what_a_host_offers_is_known_everywhere() {
+    let [fa, fb, fc] = folders();
+    let (a, at) = first(fa.path(), &["--price-per-call", "7"]);
+    let (b, bat) = first(fb.path(), &["--join", &at, "--price-per-call", "9"]);
+    ready(&b);
+    let offers = |node: &Node| node.call("GET", "/offers", &[], b"").json();
+    let prices = |node: &Node| {
+        let mut prices: Vec<u64> = offers(node)["offers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|offer| number(&offer["price"]["per_call"]))
+            .collect();
+        prices.sort_unstable();
+        prices
+    };
+    for node in [&a, &b] {
+        until("two know two offers", || (prices(node) == [7, 9]).then_some(()));
+    }
+    // It comes when both have been made, and offers nothing itself.
+    let c = Node::start(fc.path(), &["--join", &bat, "--set", "network.offer=false"]);
+    until("the third knows both", || (prices(&c) == [7, 9]).then_some(()));
+    let shown = offers(&c);
+    for offer in shown["offers"].as_array().unwrap() {
+        let url = offer["endpoints"][0].as_str().unwrap();
+        assert!([a.url(), b.url()].iter().any(|known| known == url), "{offer}");
+        let sealed = offer["sealed"].as_str().unwrap();
+        let sealed =
+            talea_ledger::Sealed::decode(&BASE64_URL_SAFE_NO_PAD.decode(sealed).unwrap()).unwrap();
+        let verified = sealed.verify::<talea_ledger::Offer>().unwrap();
+        assert_eq!(offer["host"], verified.signer().to_string());
+    }
+    assert_eq!(shown["refused"].get("offer-forged"), None);
+    let listed = c.cli(&["offers"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains(&a.url()) && listed.contains(&b.url()), "{listed}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ section!(
     "network.",
     [
         params, id, join, listen, addr_file, external, mdns, nat, relays, peers_max, endpoint,
-        fetch, fetch_size
+        offer, fetch, fetch_size
     ]
 );
 section!(RawPrice, "price.", [per_call, rate, per_kib]);
@@ -188,6 +188,7 @@ fn render_network(network: &Peering, put: &mut dyn FnMut(String)) {
     put(format!("nat = {}", network.nat));
     put(format!("relays = {}", list(&network.relays)));
     put(format!("peers_max = {}", network.peers_max));
+    put(format!("offer = {}", network.offer));
     put(format!("fetch = {}", network.fetch));
     put(format!("fetch_size = {}", quoted(&value::show_size(network.fetch_len_max))));
     if let Some(endpoint) = &network.endpoint {

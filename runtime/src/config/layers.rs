@@ -12,7 +12,7 @@ use super::{ConfigError, FILE_VARIABLE, Origin, Sources};
 
 /// Every setting and its default, as a file would give it. Empty: no default, or one that depends on
 /// other settings and is chosen in `config`.
-pub(super) const DEFAULTS: [(&str, &str); 54] = [
+pub(super) const DEFAULTS: [(&str, &str); 55] = [
     ("listen", "127.0.0.1:7600"),
     ("addr_file", ""),
     ("data", ""),
@@ -30,6 +30,7 @@ pub(super) const DEFAULTS: [(&str, &str); 54] = [
     // connection.
     ("network.peers_max", "50"),
     ("network.endpoint", ""),
+    ("network.offer", "true"),
     ("network.fetch", "true"),
     // A thousand modules of 4 MiB.
     ("network.fetch_size", "4 GiB"),

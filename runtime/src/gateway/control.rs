@@ -9,6 +9,7 @@ mod functions;
 mod ledger;
 mod logs;
 mod named;
+mod offers;
 mod operations;
 mod peers;
 mod query;
@@ -112,7 +113,7 @@ pub(super) struct Route {
 }
 
 /// All of them.
-pub(super) const ROUTES: [Route; 26] = [
+pub(super) const ROUTES: [Route; 27] = [
     Route { path: "/", allowed: "GET, HEAD", serve: || get(operations::page) },
     Route {
         path: "/functions",
@@ -137,6 +138,7 @@ pub(super) const ROUTES: [Route; 26] = [
     Route { path: "/names/{namespace}/{name}", allowed: "GET, HEAD", serve: || get(ledger::name) },
     Route { path: "/network", allowed: "GET, HEAD", serve: || get(ledger::network) },
     Route { path: "/peers", allowed: "GET, HEAD", serve: || get(peers::list) },
+    Route { path: "/offers", allowed: "GET, HEAD", serve: || get(offers::list) },
     Route { path: "/vouchers", allowed: "POST", serve: || post(vouchers::give) },
     Route { path: "/vouchers/{channel}", allowed: "GET, HEAD", serve: || get(vouchers::of_one) },
     Route { path: "/vouchers/{channel}/redeem", allowed: "POST", serve: || post(vouchers::redeem) },

@@ -33,8 +33,8 @@ const CLASSES: [(RouteClass, &str); 5] = [
     (RouteClass::Operations, "operations"),
 ];
 
-/// Where the ledger is asked.
-const LEDGER_PATHS: [&str; 8] = [
+/// Where the ledger and the market are asked.
+const LEDGER_PATHS: [&str; 9] = [
     "/transactions",
     "/blocks",
     "/accounts",
@@ -43,6 +43,7 @@ const LEDGER_PATHS: [&str; 8] = [
     "/network",
     "/vouchers",
     "/fraud",
+    "/offers",
 ];
 
 impl RouteClass {

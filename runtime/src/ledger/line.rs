@@ -66,7 +66,8 @@ impl Judge {
         Self(Some(Box::new(tell)))
     }
 
-    pub(super) fn say(mut self, verdict: Verdict) {
+    /// Tells the verdict.
+    pub fn say(mut self, verdict: Verdict) {
         if let Some(tell) = self.0.take() {
             tell(verdict);
         }

@@ -82,6 +82,11 @@ impl Wire {
         Self { said, bell, network, line, reader, room, peers: HashSet::new() }
     }
 
+    /// The network whose peers speak here.
+    pub fn network(&self) -> NetworkId {
+        self.network
+    }
+
     /// A peer of this network is connected.
     pub async fn joined(&mut self, peer: PublicKey) {
         self.peers.insert(peer);

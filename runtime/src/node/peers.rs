@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use talea_gossip::{
-    Gossip, Inbox, Incoming, Limits, Multiaddr, Nat, NotHere, Options, Topic, Verdict as Passing,
+    Gossip, Inbox, Incoming, Limits, Multiaddr, Nat, NotHere, Options, PIECE_LEN_MAX, Piece, Topic,
+    Verdict as Passing, Wanted,
 };
-use talea_ledger::{Document as _, Network, PublicKey};
-use tokio::task::JoinHandle;
+use talea_ledger::{Digest, Document as _, Network, PublicKey};
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::membership::parsed;
 use super::{StartError, write_whole};
 use crate::config::Peering;
 use crate::ledger::{BLOCK_NEWS_LEN_MAX, Judge, Line, News, Verdict, Wire};
+use crate::market::{self, Heard, Market};
 use crate::notary::Notary;
 use crate::supply::Supply;
 
@@ -26,7 +28,14 @@ const ADDRESSES_TIME_MAX: Duration = Duration::from_secs(5);
 /// Connections of one machine, where all nodes of a network may run on one.
 const PER_IP_LOCAL_MAX: u32 = 1_024;
 
+/// How often the node looks whether its offer is to be said again: far more often than that is.
+const MARKET_ROUND: Duration = Duration::from_secs(10);
+/// Nodes that are asked for their offers at once: those that a node joins, and some more.
+const ASKS_MAX: usize = 8;
+
 const _: () = assert!(BLOCK_NEWS_LEN_MAX <= Topic::Block.len_max());
+const _: () = assert!(market::OFFER_LEN_MAX <= Topic::Offer.len_max());
+const _: () = assert!(market::PAGE_LEN_MAX <= PIECE_LEN_MAX as usize);
 
 /// A node's end of the network.
 pub(super) struct Peers {
@@ -105,12 +114,20 @@ impl Peers {
     }
 
     /// Begins to hand on what comes.
-    pub(super) fn hear(self, wire: Wire, supply: Option<Arc<Supply>>) -> Company {
+    pub(super) fn hear(
+        self,
+        wire: Wire,
+        market: Arc<Market>,
+        supply: Option<Arc<Supply>>,
+    ) -> Company {
         let Self { gossip, inbox, addr_file } = self;
         for address in gossip.addresses() {
             tracing::info!(%address, "other nodes reach this one");
         }
-        let pump = tokio::spawn(pump(inbox, wire, gossip.clone(), supply, addr_file));
+        let offers = market::page_key(&wire.network());
+        let asks = JoinSet::new();
+        let ears = Ears { wire, gossip: gossip.clone(), market, offers, supply, asks };
+        let pump = tokio::spawn(ears.listen(inbox, addr_file));
         Company { gossip, pump }
     }
 }
@@ -165,60 +182,115 @@ impl Line for Spoken {
     }
 }
 
-/// Hands on what comes until the network ends.
-async fn pump(
-    mut inbox: Inbox,
-    mut wire: Wire,
+/// Whom the node hands on what comes.
+struct Ears {
+    wire: Wire,
     gossip: Gossip,
+    market: Arc<Market>,
+    /// The name under which other nodes ask for all offers.
+    offers: Digest,
     supply: Option<Arc<Supply>>,
-    addr_file: Option<PathBuf>,
-) {
-    let mut addresses = gossip.watch_addresses();
-    addresses.mark_unchanged();
-    loop {
-        tokio::select! {
-            incoming = inbox.recv() => match incoming {
-                Some(incoming) => take(incoming, &mut wire, &gossip, supply.as_ref()).await,
-                None => return,
-            },
-            Ok(()) = addresses.changed() => {
-                let Some(path) = &addr_file else { continue };
-                if let Err(fault) = write_addresses(path, &gossip) {
-                    tracing::warn!(%fault, path = %path.display(), "the file of addresses cannot be written");
+    /// Nodes that are being asked for their offers.
+    asks: JoinSet<()>,
+}
+
+// === impl Ears ===
+
+impl Ears {
+    /// Hands on what comes until the network ends.
+    async fn listen(mut self, mut inbox: Inbox, addr_file: Option<PathBuf>) {
+        let mut addresses = self.gossip.watch_addresses();
+        addresses.mark_unchanged();
+        let mut round = tokio::time::interval(MARKET_ROUND);
+        loop {
+            tokio::select! {
+                incoming = inbox.recv() => match incoming {
+                    Some(incoming) => self.take(incoming).await,
+                    None => return,
+                },
+                _ = round.tick() => {
+                    if let Some(offer) = self.market.renew() {
+                        // Who misses it hears the next one.
+                        let _ = self.gossip.publish(Topic::Offer, offer);
+                    }
+                }
+                Ok(()) = addresses.changed() => {
+                    let Some(path) = &addr_file else { continue };
+                    if let Err(fault) = write_addresses(path, &self.gossip) {
+                        tracing::warn!(%fault, path = %path.display(), "the file of addresses cannot be written");
+                    }
                 }
             }
         }
     }
-}
 
-async fn take(incoming: Incoming, wire: &mut Wire, gossip: &Gossip, supply: Option<&Arc<Supply>>) {
-    match incoming {
-        Incoming::Joined(peer) => {
-            tracing::info!(%peer, "a peer has joined");
-            wire.joined(peer).await;
+    async fn take(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Joined(peer) => {
+                tracing::info!(%peer, "a peer has joined");
+                self.wire.joined(peer).await;
+                self.ask_for_offers(peer);
+            }
+            Incoming::Left(peer) => {
+                tracing::info!(%peer, "a peer has left");
+                self.wire.left(peer).await;
+            }
+            Incoming::Sent { from, bytes } => self.wire.sent(from, &bytes).await,
+            Incoming::Gossiped { id, from, topic, bytes } => {
+                let teller = self.gossip.clone();
+                let judge = Judge::new(move |verdict| teller.verdict(id, from, passing(verdict)));
+                let news = match topic {
+                    Topic::Transaction => News::Transaction,
+                    Topic::Block => News::Block,
+                    Topic::Vote => News::Vote,
+                    Topic::Offer => return judge.say(self.heard(&from, &bytes)),
+                    // Nobody here knows what they mean yet: dropped, the judge ignores them.
+                    Topic::Batch => return,
+                };
+                self.wire.passed_on(from, news, &bytes, judge).await;
+            }
+            Incoming::Asked { wanted: Wanted::Document(key), offset: 0, reply, .. }
+                if key == self.offers =>
+            {
+                let bytes = self.market.page();
+                let piece = Piece { total: bytes.len() as u64, bytes };
+                // Nobody may wait any more.
+                drop(reply.send(Ok(piece)));
+            }
+            Incoming::Asked { wanted, offset, len, reply, .. } => match &self.supply {
+                Some(supply) => supply.serve(wanted, offset, len, reply),
+                None => drop(reply.send(Err(NotHere))),
+            },
         }
-        Incoming::Left(peer) => {
-            tracing::info!(%peer, "a peer has left");
-            wire.left(peer).await;
+    }
+
+    fn heard(&self, from: &PublicKey, bytes: &[u8]) -> Verdict {
+        match self.market.hear(bytes) {
+            Heard::Taken => Verdict::Accept,
+            Heard::Passed(_) => Verdict::Ignore,
+            Heard::Refused(code) => {
+                tracing::debug!(peer = %from, code, "a peer passed on an offer that cannot stand");
+                self.gossip.blame(*from, code);
+                Verdict::Reject
+            }
         }
-        Incoming::Sent { from, bytes } => wire.sent(from, &bytes).await,
-        Incoming::Gossiped { id, from, topic, bytes } => {
-            let teller = gossip.clone();
-            let judge = Judge::new(move |verdict| teller.verdict(id, from, passing(verdict)));
-            let news = match topic {
-                Topic::Transaction => News::Transaction,
-                Topic::Block => News::Block,
-                Topic::Vote => News::Vote,
-                // Nobody here knows what they mean yet: dropped, the judge ignores them.
-                Topic::Batch | Topic::Offer => return,
-            };
-            wire.passed_on(from, news, &bytes, judge).await;
+    }
+
+    /// Asks a node that has just joined for all offers it knows: those that were made before are not said to
+    /// newcomers otherwise.
+    fn ask_for_offers(&mut self, peer: PublicKey) {
+        while self.asks.try_join_next().is_some() {}
+        if self.asks.len() >= ASKS_MAX {
+            return;
         }
-        Incoming::Asked { wanted, offset, len, reply, .. } => match supply {
-            Some(supply) => supply.serve(wanted, offset, len, reply),
-            // Nobody may wait any more.
-            None => drop(reply.send(Err(NotHere))),
-        },
+        let (gossip, market, key) = (self.gossip.clone(), Arc::clone(&self.market), self.offers);
+        self.asks.spawn(async move {
+            let asked = gossip.fetch(peer, Wanted::Document(key), 0, PIECE_LEN_MAX).await;
+            let Ok(page) = asked else { return };
+            if let Err(code) = market.hear_page(&page.bytes) {
+                gossip.blame(peer, code);
+            }
+        });
     }
 }
 

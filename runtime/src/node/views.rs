@@ -13,6 +13,7 @@ use crate::auth::{Auth, Channels, ChannelsError, Escrow, Record, Standing, State
 use crate::chain::{KeptReceipt, ReceiptReader, channels};
 use crate::executor::FunctionSource;
 use crate::ledger::{self, SubmitError};
+use crate::market::Standings;
 use crate::registry::{Function, Functions, FunctionsError};
 use crate::store::{FunctionShelf, ShelfError};
 use crate::till::{self, Submitting, Till, Traffic};
@@ -101,6 +102,16 @@ impl till::Ledger for LedgerDoors {
                 other => other.to_string(),
             })
         })
+    }
+}
+
+/// The ledger, as the market asks about it.
+#[derive(Debug)]
+pub(super) struct KeptStandings(pub(super) ledger::Reader);
+
+impl Standings for KeptStandings {
+    fn head(&self) -> State {
+        self.0.view().head.clone()
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use sha2::Digest as _;
 
-use super::{LIFE_MAX, Offer, Uncovered, Wanted};
+use super::{LIFE_MAX, Offer, SKEW_MAX, Uncovered, Wanted};
 use crate::codec::{DecodeError, Document};
 use crate::draw::CANDIDATES_MAX;
 use crate::id::{NetworkId, OfferId, PublicKey, RunId};
@@ -63,9 +63,26 @@ pub enum OfferError {
 }
 
 impl OfferError {
-    /// Whether whoever passed it on could have known. An expired offer may only have been slow.
-    pub fn is_offence(&self) -> bool {
-        !matches!(self, Self::Void(Uncovered::Expired(_) | Uncovered::Early(_)))
+    /// Whether whoever passed it on could have known. One that expired lately may only have been slow, and whoever
+    /// passed on one that is early may have another clock.
+    pub fn is_offence(&self, now: UnixNanos) -> bool {
+        match self {
+            Self::Void(Uncovered::Expired(at)) => at.0.saturating_add(SKEW_MAX.0) < now.0,
+            Self::Void(Uncovered::Early(_)) => false,
+            Self::Malformed(_) | Self::Verify(_) | Self::Void(_) => true,
+        }
+    }
+
+    /// The stable text for peers and counters.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "offer-malformed",
+            Self::Verify(VerifyError::Network { .. }) => "offer-network",
+            Self::Verify(_) => "offer-forged",
+            Self::Void(Uncovered::Expired(_)) => "offer-expired",
+            Self::Void(Uncovered::Early(_)) => "offer-early",
+            Self::Void(_) => "offer-void",
+        }
     }
 }
 
