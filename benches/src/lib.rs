@@ -5,6 +5,7 @@
 //! turns in rounds, so that a noisy neighbour hits all of them; a figure that was not measured says
 //! so and why. Absent on purpose: timed tests. A machine's speed is no test's business.
 
+pub mod asking;
 pub mod cores;
 pub mod disk;
 pub mod guard;
@@ -21,4 +22,5 @@ pub mod results;
 pub mod rounds;
 pub mod server;
 pub mod stopwatch;
+pub mod strain;
 pub mod timing;

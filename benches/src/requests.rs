@@ -34,6 +34,30 @@ impl Requests for Same {
     }
 }
 
+/// Several requests in turn.
+#[derive(Clone, Debug)]
+pub struct InTurn {
+    all: Vec<Vec<u8>>,
+    next: usize,
+}
+
+impl InTurn {
+    /// `GET` of each path, one after the other and again from the first.
+    #[must_use]
+    pub fn get(address: SocketAddr, paths: &[String]) -> Self {
+        let all = paths.iter().map(|path| Same::get(address, path).0).collect();
+        Self { all, next: 0 }
+    }
+}
+
+impl Requests for InTurn {
+    #[inline]
+    fn next(&mut self, request: &mut Vec<u8>) {
+        request.extend_from_slice(&self.all[self.next]);
+        self.next = (self.next + 1) % self.all.len();
+    }
+}
+
 /// Requests of which each is sent once, made ahead of time; when they run out, more are made on the
 /// spot, which the generator's own load then shows.
 pub struct Once {

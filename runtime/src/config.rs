@@ -108,6 +108,8 @@ pub struct Peering {
     pub nat: bool,
     /// Multiaddresses of relays to use when it cannot be reached otherwise.
     pub relays: Vec<String>,
+    /// Whether this node, which can be reached, relays for nodes that cannot: an hour and 3.5 GiB for each connection.
+    pub relay: bool,
     /// Connected nodes at once.
     pub peers_max: u32,
     /// Where callers reach this node's HTTP, as it tells others.
@@ -430,6 +432,7 @@ fn peering(given: &layers::Layers, is_local: bool) -> Result<Peering, ConfigErro
         mdns: given.read("network.mdns", value::switch)?,
         nat: given.read("network.nat", value::switch)?,
         relays: given.read("network.relays", value::multiaddrs)?,
+        relay: given.read("network.relay", value::switch)?,
         peers_max: bounded(given, "network.peers_max", 1, 10_000)? as u32,
         endpoint: given.read_optional("network.endpoint", value::text)?,
         offer: given.read("network.offer", value::switch)?,

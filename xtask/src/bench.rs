@@ -18,7 +18,8 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         "core" => build().and_then(|()| core(rest)),
         "load" => build().and_then(|()| load(rest)),
         "guard" => build().and_then(|()| guard(rest)),
-        other => bail!("there is no bench `{other}`: core, load or guard"),
+        "strain" => build().and_then(|()| strain(rest)),
+        other => bail!("there is no bench `{other}`: core, load, strain or guard"),
     }
 }
 
@@ -45,6 +46,15 @@ fn load(rest: &[String]) -> Result<()> {
     let mut command = released("talea-load");
     command.arg("run").arg("--talea").arg(talea);
     command.args(["--results", RESULTS, "--json", "target/bench/load.json"]);
+    shell::run(command.args(rest))
+}
+
+/// A node beside itself: endless guests, many functions, many receipts.
+fn strain(rest: &[String]) -> Result<()> {
+    shell::heading("strain");
+    let talea = release_folder().join("talea");
+    let mut command = released("talea-load");
+    command.arg("strain").arg("--talea").arg(talea).args(["--results", RESULTS]);
     shell::run(command.args(rest))
 }
 

@@ -23,6 +23,7 @@ use talea_benches::peers::{self, Options};
 use talea_benches::report::Report;
 use talea_benches::requests::Same;
 use talea_benches::rounds::{self, Plan};
+use talea_benches::strain::{Node, fair, many, scale};
 use talea_benches::timing::Effort;
 use talea_benches::{hello, results};
 
@@ -39,6 +40,8 @@ enum Command {
     Run(RunArgs),
     /// Drive one server that is already running
     Drive(DriveArgs),
+    /// Strain one node: endless guests beside short calls, thousands of functions, a store that fills
+    Strain(StrainArgs),
     /// Be the bare hyper server
     Hello {
         /// Where to listen
@@ -105,10 +108,39 @@ struct DriveArgs {
     seconds: f64,
 }
 
+#[derive(Debug, Args)]
+struct StrainArgs {
+    /// The release build of `talea`
+    #[arg(long, default_value = "target/release/talea")]
+    talea: PathBuf,
+    /// Folder for data and logs, on the disk whose syncs count
+    #[arg(long, default_value = "target/bench")]
+    folder: PathBuf,
+    /// Only these: fair, many, scale
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Functions that are called in turn
+    #[arg(long, default_value_t = 10_000)]
+    functions: u32,
+    /// Memory for artefacts while they are
+    #[arg(long, default_value = "16 MiB")]
+    cache: String,
+    /// Receipts in the store at the end
+    #[arg(long, default_value_t = 1_000_000)]
+    receipts: u64,
+    /// Length of a window in seconds
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// The page whose sections are replaced
+    #[arg(long)]
+    results: Option<PathBuf>,
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::Drive(args) => drive_one(&args),
+        Command::Strain(args) => strain_one(&args),
         Command::Hello { listen } => Ok(hello::serve(listen)?),
     }
 }
@@ -148,6 +180,49 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
         fs::write(path, serde_json::to_vec_pretty(&report)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
+    Ok(())
+}
+
+/// Fuel of an endless guest that nobody pays for: seconds of it.
+const ENDLESS_FUEL: &str = "limits.fuel=10000000000";
+
+fn strain_one(args: &StrainArgs) -> anyhow::Result<()> {
+    let machine = Machine::here();
+    fs::create_dir_all(&args.folder)?;
+    let folder = fs::canonicalize(&args.folder)?.join("strain");
+    cores::pin(GENERATOR)?;
+    let window = Duration::from_secs_f64(args.seconds);
+    let wants = |key: &str| args.only.is_empty() || args.only.iter().any(|only| only == key);
+    let write = |name: &str, page: String| -> anyhow::Result<()> {
+        let page = format!("{page}\n{}\n", machine.line());
+        println!("{page}");
+        match &args.results {
+            Some(path) => results::replace(path, name, &page)
+                .with_context(|| format!("writing {}", path.display())),
+            None => Ok(()),
+        }
+    };
+    if wants("fair") {
+        let node = Node::start(&args.talea, &folder, &[ENDLESS_FUEL])?;
+        let plan = fair::Plan { connections: 32, endless: 2, window, rounds: 3 };
+        write("fair", fair::measure(&node, plan)?)?;
+    }
+    if wants("many") {
+        let cache = format!("compute.cache={}", args.cache);
+        let node = Node::start(&args.talea, &folder, &[&cache])?;
+        let plan = many::Plan { functions: args.functions, connections: 32, window };
+        write("many", many::measure(&node, plan, &args.cache)?)?;
+    }
+    if wants("scale") {
+        let mut node = Node::start(&args.talea, &folder, &[])?;
+        let plan = scale::Plan { connections: 256, receipts: args.receipts, window };
+        write("scale", scale::measure(&mut node, plan, |line| eprintln!("{line}"))?)?;
+    }
+    // A gigabyte of receipts is nothing to leave behind.
+    fs::remove_dir_all(&folder).or_else(|fault| match fault.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(fault),
+    })?;
     Ok(())
 }
 

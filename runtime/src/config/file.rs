@@ -32,8 +32,8 @@ section!(
     RawNetwork,
     "network.",
     [
-        params, id, join, listen, addr_file, external, mdns, nat, relays, peers_max, endpoint,
-        offer, fetch, fetch_size
+        params, id, join, listen, addr_file, external, mdns, nat, relays, relay, peers_max,
+        endpoint, offer, fetch, fetch_size
     ]
 );
 section!(RawPrice, "price.", [per_call, rate, per_kib]);
@@ -187,6 +187,7 @@ fn render_network(network: &Peering, put: &mut dyn FnMut(String)) {
     put(format!("mdns = {}", network.mdns));
     put(format!("nat = {}", network.nat));
     put(format!("relays = {}", list(&network.relays)));
+    put(format!("relay = {}", network.relay));
     put(format!("peers_max = {}", network.peers_max));
     put(format!("offer = {}", network.offer));
     put(format!("fetch = {}", network.fetch));

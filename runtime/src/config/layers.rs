@@ -12,7 +12,7 @@ use super::{ConfigError, FILE_VARIABLE, Origin, Sources};
 
 /// Every setting and its default, as a file would give it. Empty: no default, or one that depends on
 /// other settings and is chosen in `config`.
-pub(super) const DEFAULTS: [(&str, &str); 55] = [
+pub(super) const DEFAULTS: [(&str, &str); 56] = [
     ("listen", "127.0.0.1:7600"),
     ("addr_file", ""),
     ("data", ""),
@@ -26,6 +26,7 @@ pub(super) const DEFAULTS: [(&str, &str); 55] = [
     ("network.mdns", "false"),
     ("network.nat", "true"),
     ("network.relays", "[]"),
+    ("network.relay", "false"),
     // Each costs some 100 KiB of buffers; gossip needs about a dozen, and everybody else is reached by a new
     // connection.
     ("network.peers_max", "50"),

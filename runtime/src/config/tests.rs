@@ -223,3 +223,11 @@ fn the_default_fuel_limits_are_covered_by_the_default_wall_clock_limit() {
     assert!(worst(config.runs.fuel_max) <= wall, "{:?}", config.runs.fuel_max);
     assert!(worst(config.runs.fuel_free) <= wall, "{:?}", config.runs.fuel_free);
 }
+
+#[test]
+fn a_node_relays_for_others_only_when_it_is_told_to() {
+    assert!(!load("", &[], &[("data", "d")]).unwrap().network.relay);
+    let told = load("data = \"d\"\n[network]\nrelay = true\n", &[], &[]).unwrap();
+    assert!(told.network.relay);
+    assert!(load(&told.redacted(), &[], &[]).unwrap().network.relay);
+}

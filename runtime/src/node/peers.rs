@@ -71,8 +71,11 @@ impl Peers {
             per_ip_max: if is_local { PER_IP_LOCAL_MAX } else { defaults.per_ip_max },
             ..defaults
         };
-        let nat = match settings.nat && !is_local {
-            true => Nat::On { relays: parsed("network.relays", &settings.relays)?, serve: false },
+        let nat = match (settings.nat && !is_local) || settings.relay {
+            true => Nat::On {
+                relays: parsed("network.relays", &settings.relays)?,
+                serve: settings.relay,
+            },
             false => Nat::Off,
         };
         let listens = !listen.is_empty();

@@ -4,8 +4,7 @@
 //! the order in which requests are sent, so that the channel's window is never left. Absent: money;
 //! the node is told to lend this payer more than a bench can spend.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
@@ -19,8 +18,8 @@ use talea_ledger::{
     PublicKey, Run, SecretKey, Sequence, Tal, UnixNanos, sign,
 };
 
+use crate::asking::get;
 use crate::requests::Once;
-use crate::response::{self, Front};
 use crate::stopwatch::unix_nanos;
 
 /// What the node lends the payer, in tal: nothing a bench does comes near it.
@@ -133,26 +132,4 @@ where
 {
     let text = view[field].as_str().with_context(|| format!("the node's offer has no {field}"))?;
     text.parse().with_context(|| format!("the node's {field}"))
-}
-
-/// The body of one answer.
-fn get(address: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").as_bytes())?;
-    let mut bytes = Vec::new();
-    let mut part = [0; 4096];
-    loop {
-        match response::front(&bytes) {
-            Front::Whole(answer) if answer.status == 200 => {
-                return Ok(bytes[answer.head..answer.len].to_vec());
-            }
-            Front::Whole(answer) => bail!("{path} is answered with {}", answer.status),
-            Front::Broken(why) => bail!("{path} is answered with something else: {why}"),
-            Front::Short => {}
-        }
-        match stream.read(&mut part)? {
-            0 => bail!("{path} is answered in part"),
-            len => bytes.extend_from_slice(&part[..len]),
-        }
-    }
 }

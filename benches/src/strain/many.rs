@@ -1,0 +1,59 @@
+//! Thousands of functions, called in turn, with a cache that holds a part of them.
+//!
+//! Owns their deployment. Absent: large modules; each is its own artefact, and it is their number that is asked about.
+
+use std::time::Duration;
+
+use super::{Node, Window, short};
+use crate::requests::{InTurn, Same};
+use crate::stopwatch::Stopwatch;
+
+/// Aim of the budget: the time within which 99 of 100 calls are answered, in microseconds.
+const P99_US: f64 = 2_000.0;
+
+/// How it is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Functions.
+    pub functions: u32,
+    /// Connections.
+    pub connections: usize,
+    /// Length of a window.
+    pub window: Duration,
+}
+
+/// Measures and gives the section for the page. `cache` is what the node was told of its memory for artefacts.
+pub fn measure(node: &Node, plan: Plan, cache: &str) -> anyhow::Result<String> {
+    let address = node.server()?.address();
+    let watch = Stopwatch::start();
+    let mut paths = Vec::new();
+    for mark in 0..plan.functions.max(1) {
+        paths.push(node.deploy(&short(mark)?)?);
+    }
+    let each_ms = watch.elapsed().as_secs_f64() * 1e3 / paths.len() as f64;
+    let one = node.window(&mut Same::get(address, &paths[0]), plan.connections, plan.window)?;
+    let all = node.window(&mut InTurn::get(address, &paths), plan.connections, plan.window)?;
+    let p99 = all.us(0.99);
+    Ok(format!(
+        "## Many functions\n\n{} small functions of one node whose cache of artefacts in memory is {cache}, {} \
+         connections, a window of {:.1} s. Deploying took {each_ms:.1} ms each.\n\n| called | answers/s | p50 us | p99 us | \
+         CPU us per answer | peak MiB |\n|---|---:|---:|---:|---:|---:|\n{}{}\np99 in turn: {p99:.0} us (aim {P99_US:.0}: {}).\n",
+        paths.len(),
+        plan.connections,
+        plan.window.as_secs_f64(),
+        row("one of them", &one),
+        row("all in turn", &all),
+        if p99 <= P99_US { "reached" } else { "missed" }
+    ))
+}
+
+fn row(title: &str, window: &Window) -> String {
+    format!(
+        "| {title} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} |\n",
+        window.seen.rate(),
+        window.us(0.5),
+        window.us(0.99),
+        window.cpu_us,
+        window.peak_mib
+    )
+}
