@@ -31,6 +31,8 @@ mod node;
 mod paid;
 #[path = "e2e/peers.rs"]
 mod peers;
+#[path = "e2e/rolling.rs"]
+mod rolling;
 
 /// The one place of these tests that reads a clock: to bound what must be bounded.
 #[allow(clippy::disallowed_methods, reason = "a test of a bound on real time")]

@@ -2,17 +2,11 @@
 
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
-use talea_ledger::sign::seal_document;
-use talea_ledger::{
-    BodyId, ChannelId, Fuel, Headers, Input, Pages, Payment, Ppm, Price, Run, SecretKey, Sequence,
-    Tal, UnixNanos, Voucher,
-};
+use talea_ledger::{ChannelId, SecretKey};
 
 use crate::http::Answer;
-use crate::money::{balance, fees, json_of, node, number, refused, secret, told, wasm};
+use crate::money::{Terms, balance, fees, json_of, node, number, refused, secret, told, wasm};
 use crate::node::{Node, talea};
 
 fn text(path: &Path) -> &str {
@@ -143,70 +137,25 @@ fn what_is_not_paid_for_is_refused_before_it_runs() {
     assert!(node.terminate().success());
 }
 
-/// A run on a channel, made and signed here.
+/// Somebody who signs runs on a channel.
 struct Caller<'a> {
     node: &'a Node,
     key: SecretKey,
     channel: ChannelId,
-    function: String,
+    terms: Terms,
 }
 
 impl Caller<'_> {
     fn run(&self, sequence: u64, body: &[u8]) -> String {
-        let info = self.node.call("GET", "/.well-known/talea/info", &[], b"").json();
-        let registered = self.node.call("GET", &format!("/functions/{}", self.function), &[], b"");
-        let limits = registered.json()["limits"].clone();
-        let parse = |field: &str| info[field].as_str().unwrap().to_owned();
-        let now = number(&info["time"]);
-        let input = Input {
-            body_len: body.len() as u64,
-            args: Vec::new().try_into().unwrap(),
-            body: BodyId::of(body),
-            path: "/".try_into().unwrap(),
-            salt: None,
-            query: "".try_into().unwrap(),
-            method: "POST".try_into().unwrap(),
-            headers: Headers::none(),
-        };
-        let run = Run {
-            function: self.function.parse().unwrap(),
-            input: input.id(),
-            cgi: false,
-            clock: UnixNanos(now),
-            input_len: body.len() as u64,
-            network: parse("network").parse().unwrap(),
-            payment: Some(Payment {
-                cap: Tal(2_000),
-                expires: UnixNanos(now + 600_000_000_000),
-                royalty_ppm: Ppm::ZERO,
-                sequence: Sequence(sequence),
-                channel: self.channel,
-                host: None,
-            }),
-            profile: parse("profile").parse().unwrap(),
-            seed: [3; 32],
-            price: Price { per_call: Tal(10), rate: 100, per_kib: Tal(1) },
-            log_limit: 0,
-            memory_limit: Pages(u32::try_from(limits["memory_pages"].as_u64().unwrap()).unwrap()),
-            output_limit: 1024,
-            fuel_limit: Fuel(10_000_000),
-        };
-        BASE64_URL_SAFE_NO_PAD.encode(seal_document(&self.key, &run).encode())
+        self.terms.run(&self.key, self.channel, sequence, body)
     }
 
     fn send(&self, run: &str, body: &[u8]) -> Answer {
-        self.node.call("POST", &format!("/f/{}/", self.function), &[("talea-run", run)], body)
+        self.node.call("POST", &self.terms.path(), &[("talea-run", run)], body)
     }
 
     fn voucher(&self, owed: u64, settled: u64) -> Answer {
-        let info = self.node.call("GET", "/.well-known/talea/info", &[], b"").json();
-        let voucher = Voucher {
-            network: info["network"].as_str().unwrap().parse().unwrap(),
-            channel: self.channel,
-            owed: Tal(owed),
-            settled: Sequence(settled),
-        };
-        let sealed = seal_document(&self.key, &voucher).encode();
+        let sealed = self.terms.voucher(&self.key, self.channel, owed, settled);
         self.node.call("POST", "/vouchers", &[], &sealed)
     }
 }
@@ -219,7 +168,8 @@ fn a_kill_between_a_call_and_its_voucher_loses_no_receipt_and_bills_once() {
     let opened = told(&first, &["channel", "open", "--escrow", "1M"]);
     let channel: ChannelId = opened["id"].as_str().unwrap().parse().unwrap();
     let key = || secret(&folder.path().join("wallet/wallet.key"));
-    let caller = Caller { node: &first, key: key(), channel, function: function.clone() };
+    let terms = Terms::of(&first, &function);
+    let caller = Caller { node: &first, key: key(), channel, terms: terms.clone() };
     let runs: Vec<String> = (1..=3).map(|sequence| caller.run(sequence, b"once")).collect();
     let answers: Vec<Answer> = runs.iter().map(|run| caller.send(run, b"once")).collect();
     let receipts: Vec<String> = answers
@@ -236,7 +186,7 @@ fn a_kill_between_a_call_and_its_voucher_loses_no_receipt_and_bills_once() {
     drop(first);
 
     let second = node(folder.path(), &[]);
-    let caller = Caller { node: &second, key: key(), channel, function };
+    let caller = Caller { node: &second, key: key(), channel, terms };
     for (run, receipt) in runs.iter().zip(&receipts) {
         let again = caller.send(run, b"once");
         assert_eq!((again.status, again.header("talea-receipt")), (200, Some(receipt.as_str())));

@@ -12,15 +12,15 @@ use talea_ledger::{Action, NetworkId, Nonce, PublicKey, SecretKey, Tal, Transact
 use crate::node::{ECHO, Node, talea};
 
 /// What everybody may take at most: slots are short, but the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again until something is so.
-fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     crate::within(PATIENCE, what, look)
 }
 
 /// A node that others may join, and where.
-fn first(folder: &Path, flags: &[&str]) -> (Node, String) {
+pub fn first(folder: &Path, flags: &[&str]) -> (Node, String) {
     let file = folder.join("peer-addresses");
     let listen = ["--peer-listen", "/ip4/127.0.0.1/tcp/0", "--peer-addr-file", text(&file)];
     let node = Node::start(folder, &[&listen[..], flags].concat());
@@ -33,43 +33,43 @@ fn address(file: &Path) -> String {
     lines.lines().next().expect("an address").to_owned()
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("a path of ASCII")
 }
 
-fn ready(node: &Node) {
+pub fn ready(node: &Node) {
     until("the node is ready", || {
         (node.call("GET", "/ready", &[], b"").status == 200).then_some(())
     });
 }
 
-fn network(node: &Node) -> Value {
+pub fn network(node: &Node) -> Value {
     node.call("GET", "/network", &[], b"").json()
 }
 
-fn number(view: &Value) -> u64 {
+pub fn number(view: &Value) -> u64 {
     view.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{view}"))
 }
 
-fn final_balance(node: &Node, key: &PublicKey) -> u64 {
+pub fn final_balance(node: &Node, key: &PublicKey) -> u64 {
     number(&node.call("GET", &format!("/accounts/{key}"), &[], b"").json()["final"]["balance"])
 }
 
 /// A purse and the network it pays in.
-struct Payer {
+pub struct Payer {
     key: SecretKey,
     network: NetworkId,
     nonce: u64,
 }
 
 impl Payer {
-    fn of(node: &Node, key: SecretKey) -> Self {
+    pub fn of(node: &Node, key: SecretKey) -> Self {
         let network = network(node)["id"].as_str().unwrap().parse().unwrap();
         Self { key, network, nonce: 0 }
     }
 
     /// Hands in a transfer, and gives its name.
-    fn pay(&mut self, node: &Node, to: PublicKey, amount: u64) -> String {
+    pub fn pay(&mut self, node: &Node, to: PublicKey, amount: u64) -> String {
         let transaction = Transaction {
             action: Action::Transfer(Transfer { to, amount: Tal(amount) }),
             network: self.network,
@@ -85,7 +85,7 @@ impl Payer {
     }
 }
 
-fn settled(node: &Node, id: &str) {
+pub fn settled(node: &Node, id: &str) {
     until("a transfer is final", || {
         let answer = node.call("GET", &format!("/transactions/{id}"), &[], b"");
         // A node that has not heard of it yet says 404.
@@ -93,18 +93,18 @@ fn settled(node: &Node, id: &str) {
     });
 }
 
-fn in_step(one: &Node, other: &Node) {
+pub fn in_step(one: &Node, other: &Node) {
     until("two nodes have the same final block", || {
         let (here, there) = (network(one), network(other));
         (here["final_height"] == there["final_height"]).then_some(())
     });
 }
 
-fn friend() -> PublicKey {
+pub fn friend() -> PublicKey {
     SecretKey::from_bytes(&[0x77; 32]).public()
 }
 
-fn folders<const N: usize>() -> [tempfile::TempDir; N] {
+pub fn folders<const N: usize>() -> [tempfile::TempDir; N] {
     std::array::from_fn(|_| tempfile::tempdir().unwrap())
 }
 
