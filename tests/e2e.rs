@@ -17,10 +17,14 @@ mod fraud;
 mod hostile;
 #[path = "e2e/http.rs"]
 mod http;
+#[path = "e2e/keeping.rs"]
+mod keeping;
 #[path = "e2e/kill.rs"]
 mod kill;
 #[path = "e2e/ledger.rs"]
 mod ledger;
+#[path = "e2e/liar.rs"]
+mod liar;
 #[path = "e2e/money.rs"]
 mod money;
 #[path = "e2e/namespaces.rs"]

@@ -15,6 +15,7 @@ mod dev;
 mod doctor;
 mod exit;
 mod facts;
+mod function;
 mod guest;
 mod invoke;
 mod ledger;
@@ -105,6 +106,9 @@ enum Command {
     Dev(dev::DevArgs),
     /// Put a function on a node
     Deploy(deploy::DeployArgs),
+    /// Keep functions on a node, or let them go
+    #[command(subcommand)]
+    Function(function::FunctionCommand),
     /// Call a function
     Invoke(Box<invoke::InvokeArgs>),
     /// Show, verify, explain, save or list receipts
@@ -198,6 +202,7 @@ fn dispatch(command: Command, context: &Context) -> Ran {
         Command::Build(args) => build::run(&args, context),
         Command::Dev(args) => dev::run(&args, context),
         Command::Deploy(args) => block_on(deploy::run(&args, context)),
+        Command::Function(command) => block_on(function::run(&command, context)),
         Command::Invoke(args) => block_on(invoke::run(&args, context)),
         Command::Receipt(command) => block_on(receipt::run(&command, context)),
         Command::Logs(args) => block_on(logs::run(&args, context)),
@@ -290,6 +295,10 @@ mod tests {
             ("talea invoke f /p --arg -x --arg --long -d @file -H a:b -i", None),
             ("talea deploy f.wasm --name bad", Some(Exit::Usage)),
             ("talea deploy f.wasm --name me/f --max-memory 16MiB", None),
+            ("talea function", Some(Exit::Usage)),
+            ("talea function pin", Some(Exit::Usage)),
+            ("talea function pin me/f --key node/key", None),
+            ("talea function unpin me/f --node 127.0.0.1:1", None),
             ("talea receipt", Some(Exit::Usage)),
             ("talea receipt verify", Some(Exit::Usage)),
             ("talea receipt verify f.talea --rerun --node 127.0.0.1:1", None),

@@ -118,7 +118,7 @@ pub struct Peering {
     pub offer: bool,
     /// Whether functions that are called here and are not here are brought from other nodes.
     pub fetch: bool,
-    /// Bytes of functions above which none is brought.
+    /// Bytes of functions above which those that were brought give way, the least lately used first.
     pub fetch_len_max: u64,
 }
 

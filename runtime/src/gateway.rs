@@ -62,7 +62,7 @@ pub(crate) struct Doors {
     pub(crate) till: Arc<Till>,
     /// Where a redeem is asked for.
     pub(crate) desk: Desk,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) chain: Mailbox,
     pub(crate) receipts: ReceiptReader,

@@ -259,6 +259,12 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         clock: clock.clone(),
         threshold: config.channels.redeem,
     };
+    let registry = Arc::new(Registry::new(
+        Arc::new(KeptFunctions { shelf: functions.clone(), ledger: ledger.reader() }),
+        offer.clone(),
+        config.runs.fuel_free,
+        Seeds::from_seed(entropy()?),
+    ));
     let supply = match peers.as_ref().filter(|_| config.network.fetch) {
         Some(peers) => Some(Arc::new(Supply::open(SupplyParts {
             gossip: peers.gossip(),
@@ -269,6 +275,11 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
             clock: clock.clone(),
             module_len_max: config.http.module_len_max,
             len_max: config.network.fetch_len_max,
+            dispute_window: config.retention.paid,
+            forget: Box::new({
+                let registry = registry.clone();
+                move |function| registry.forget(function)
+            }),
         })?)),
         None => None,
     };
@@ -283,12 +294,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         auth,
         till,
         desk,
-        registry: Registry::new(
-            Arc::new(KeptFunctions { shelf: functions.clone(), ledger: ledger.reader() }),
-            offer,
-            config.runs.fuel_free,
-            Seeds::from_seed(entropy()?),
-        ),
+        registry,
         executor,
         chain: chain.mailbox(),
         receipts: chain.reader(),

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use blobs::{BlobError, BlobStore, Epoch};
-pub use functions::{FunctionPage, FunctionShelf, Placed, ShelfError, ShelvedFunction};
+pub use functions::{FunctionPage, FunctionShelf, Keeping, Placed, ShelfError, ShelvedFunction};
 pub use journal::{
     AppendError, Appended, BatchDraft, BodyPlace, CHECKPOINT_LEN_MAX, COMMIT_LEN_MAX, CommitNumber,
     Damage, DamageReason, Facts, Filter, Journal, JournalIdentity, JournalKeeper, JournalOptions,

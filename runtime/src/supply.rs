@@ -7,31 +7,37 @@
 //!
 //! # Invariants
 //! Nothing is shelved whose bytes are not those of its hash and whose registration its owner has not signed. What is
-//! brought gives no name here: names come from the ledger. All that is brought together has a bound, and so have the
-//! transfers under way; beyond it the call is told so.
+//! brought gives no name here: names come from the ledger. All that is held together has a bound above which what was
+//! brought gives way, the least lately used first, and so have the transfers under way; what finds no room is refused.
+//! A function stays while it is pinned, deployed here, in use, or named by a paid receipt that may still be disputed.
 //!
 //! # Absent
-//! Which call may ask for a function (`gateway`), and giving room back by dropping what is used least.
+//! Which call may ask for a function, and who may pin one (`gateway`).
 
+mod holders;
+mod holdings;
 pub mod papers;
 mod serve;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
-use talea_gossip::{FetchError, Gossip, PIECE_LEN_MAX, Wanted, fetch_checked};
-use talea_ledger::{Digest, FunctionId, ProfileId, PublicKey, Registration, Sealed, Verified};
+use talea_gossip::{FetchError, Gossip, Wanted, fetch_checked};
+use talea_ledger::{Digest, FunctionId, ProfileId, PublicKey};
 use tokio::sync::{Mutex as Turn, Semaphore};
-use tokio::task::JoinSet;
+
+use self::holders::{Holder, Search};
+use self::holdings::Holdings;
+pub use self::holdings::InUse;
 
 use crate::auth::Auth;
 use crate::chain::ReceiptReader;
 use crate::clock::Clock;
 use crate::executor::{Executor, PrepareError};
-use crate::store::{FunctionShelf, ShelfError};
+use crate::store::{FunctionShelf, Keeping, ShelfError};
 
 /// Functions that are brought at once: each holds a module in memory, 16 x 16 MiB.
 const TRANSFERS_MAX: usize = 16;
@@ -48,7 +54,6 @@ const ABSENT_NANOS: u64 = 5_000_000_000;
 const ABSENT_MAX: usize = 1024;
 
 /// What the door is made of.
-#[derive(Debug)]
 pub struct SupplyParts {
     /// The network.
     pub gossip: Gossip,
@@ -64,8 +69,12 @@ pub struct SupplyParts {
     pub clock: Arc<dyn Clock>,
     /// Longest module.
     pub module_len_max: u64,
-    /// Bytes of functions above which none is brought.
+    /// Bytes of functions above which what was brought gives way.
     pub len_max: u64,
+    /// How long a paid run may be disputed: its function stays as long.
+    pub dispute_window: Duration,
+    /// Told of each function that is here no more.
+    pub forget: Box<dyn Fn(FunctionId) + Send + Sync>,
 }
 
 /// The door to functions of other nodes.
@@ -76,14 +85,15 @@ pub struct Supply {
     transfers: Semaphore,
     /// When nobody had a function.
     absent: Mutex<HashMap<FunctionId, u64>>,
-    /// Bytes on the shelf.
-    held: AtomicU64,
-    /// Functions by what their registrations are asked for under.
-    registered: RwLock<HashMap<Digest, FunctionId>>,
+    /// What is on the shelf.
+    holdings: RwLock<Holdings>,
+    /// Held while something comes onto the shelf and others give way to it.
+    placing: Turn<()>,
     /// The function that was served last, whose next piece will be asked for.
     last_served: Mutex<Option<(FunctionId, Arc<Vec<u8>>)>>,
     reads: Arc<Semaphore>,
     brought: AtomicU64,
+    evicted: AtomicU64,
 }
 
 /// Why a function was not brought.
@@ -104,10 +114,10 @@ pub enum BringError {
     /// Too many functions are under way.
     #[error("too many functions are being brought from other nodes")]
     Busy,
-    /// No room for more.
-    #[error("{held} bytes of functions are held here, at most {max} with those of other nodes")]
+    /// No room for it, and nothing that could give way.
+    #[error("{held} bytes of functions have to stay here, of at most {max} with this one")]
     Full {
-        /// What is held.
+        /// What has to stay.
         held: u64,
         /// The bound.
         max: u64,
@@ -123,13 +133,6 @@ pub enum BringError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// A node that holds the function, and the registration it gave.
-struct Holder {
-    peer: PublicKey,
-    registration: Verified<Registration>,
-    sealed: Sealed,
-}
-
 /// The name under which a function's registration is asked for: not the hash of its bytes, which nobody knows before
 /// he has it; the owner's signature says what it is.
 pub fn registration_key(function: FunctionId) -> Digest {
@@ -143,22 +146,26 @@ pub fn registration_key(function: FunctionId) -> Digest {
 impl Supply {
     /// The door, and what is held so far announced.
     pub fn open(parts: SupplyParts) -> Result<Self, ShelfError> {
+        let window = u64::try_from(parts.dispute_window.as_nanos()).unwrap_or(u64::MAX);
         let this = Self {
             parts,
             under_way: Mutex::default(),
             transfers: Semaphore::new(TRANSFERS_MAX),
             absent: Mutex::default(),
-            held: AtomicU64::new(0),
-            registered: RwLock::default(),
+            holdings: RwLock::new(Holdings::new(window)),
+            placing: Turn::default(),
             last_served: Mutex::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             brought: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
         };
         let mut after = None;
         loop {
             let page = this.parts.shelf.list(after, crate::limits::PAGE_LEN_MAX)?;
-            for function in page.functions {
-                this.announce(function.registration.function, function.wasm_len);
+            for shelved in page.functions {
+                let function = shelved.registration.function;
+                let kept = this.parts.shelf.keeping(function)?;
+                this.enter(function, shelved.wasm_len, shelved.is_brought, kept);
             }
             after = page.next;
             if after.is_none() {
@@ -167,21 +174,60 @@ impl Supply {
         }
     }
 
-    /// A function of this length has come onto the shelf: others may ask here for it.
-    pub fn announce(&self, function: FunctionId, len: u64) {
-        let key = registration_key(function);
-        let mut registered = self.registered.write().unwrap_or_else(PoisonError::into_inner);
-        if registered.insert(key, function).is_some() {
-            return;
+    /// A function of this length was deployed here: others may ask for it, and what was brought gives way to it.
+    pub async fn deployed(&self, function: FunctionId, len: u64) {
+        let _placing = self.placing.lock().await;
+        self.enter(function, len, false, Keeping::default());
+        // It is here in any case; what has to stay stays.
+        if let Err(fault) = self.make_room(0).await {
+            tracing::warn!(%fault, "more is held here than is to be");
         }
-        // Relaxed: a sum that nothing else hangs on.
-        self.held.fetch_add(len, Ordering::Relaxed);
-        self.parts.gossip.provide(function.digest());
+    }
+
+    /// A call is about to run a function. It stays here until the answer is dropped; nothing for one that never goes.
+    ///
+    /// The first paid use within an hour is noted on the disk before the run, so that no crash can make the node forget
+    /// that somebody may dispute its bill.
+    pub async fn begin(
+        &self,
+        function: FunctionId,
+        is_paid: bool,
+    ) -> Result<Option<InUse>, BringError> {
+        let now = self.parts.clock.now();
+        let Some(begun) = self.held().begin(function, now, is_paid) else { return Ok(None) };
+        if begun.is_to_note {
+            let shelf = Arc::clone(&self.parts.shelf);
+            tokio::task::spawn_blocking(move || shelf.note_use(function, now, is_paid)).await??;
+            self.held().noted(function, now, is_paid);
+        }
+        Ok(Some(begun.in_use))
+    }
+
+    /// Keeps a function here whatever was used later, or no longer. False when it is not here.
+    pub async fn pin(&self, function: FunctionId, is_pinned: bool) -> Result<bool, BringError> {
+        let _placing = self.placing.lock().await;
+        let shelf = Arc::clone(&self.parts.shelf);
+        let is_here = tokio::task::spawn_blocking(move || shelf.pin(function, is_pinned)).await??;
+        if is_here {
+            self.held_mut().pin(function, is_pinned);
+        }
+        Ok(is_here)
     }
 
     /// How many functions were brought since the start.
     pub fn brought(&self) -> u64 {
         self.brought.load(Ordering::Relaxed)
+    }
+
+    /// How many have given way since the start.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Functions that are held, and their bytes.
+    pub fn holds(&self) -> (usize, u64) {
+        let held = self.held();
+        (held.count(), held.bytes())
     }
 
     /// Brings a function that is not here. `owner` is who the ledger says owns the name it was called by: his
@@ -193,7 +239,7 @@ impl Supply {
         profile: ProfileId,
     ) -> Result<(), BringError> {
         let turn = self.turn(function);
-        let mut held = turn.lock().await;
+        let mut come = turn.lock().await;
         // Somebody may have brought it while we waited.
         if self.parts.shelf.get(function)?.is_some() {
             return Ok(());
@@ -201,23 +247,18 @@ impl Supply {
         if self.is_absent(function) {
             return Err(BringError::Absent(function));
         }
-        let max = self.parts.len_max;
-        let lies = self.held.load(Ordering::Relaxed);
-        if lies >= max {
-            return Err(BringError::Full { held: lies, max });
+        let room = self.room();
+        if room == 0 {
+            return Err(self.full());
         }
         let _place = self.transfers.try_acquire().map_err(|_| BringError::Busy)?;
         let began = self.parts.clock.now();
-        let holders = self.holders(function, owner).await;
-        if holders.is_empty() {
-            self.note_absent(function);
-            return Err(BringError::Absent(function));
-        }
-        let mut last = FetchError::NotHere;
-        for holder in holders {
-            match self.fetch(&holder, function, &mut held).await {
+        let mut search = Search::begin(&self.parts, function, owner);
+        let mut last = None;
+        while let Some(holder) = search.next().await {
+            match self.fetch(&holder, function, room, &mut come).await {
                 Ok(()) => {
-                    let wasm = std::mem::take(&mut *held);
+                    let wasm = std::mem::take(&mut *come);
                     let len = wasm.len() as u64;
                     let from = holder.peer;
                     self.keep(holder, wasm, profile).await?;
@@ -226,21 +267,31 @@ impl Supply {
                     tracing::info!(%function, %from, bytes = len, millis = nanos / 1_000_000, "brought a function");
                     return Ok(());
                 }
-                Err(error) => last = error,
+                Err(FetchError::TooLong { total, .. }) if total <= self.parts.module_len_max => {
+                    return Err(self.full());
+                }
+                Err(error) => last = Some(error),
             }
         }
-        Err(BringError::Withheld { function, source: last })
+        match last {
+            Some(source) => Err(BringError::Withheld { function, source }),
+            None => {
+                self.note_absent(function);
+                Err(BringError::Absent(function))
+            }
+        }
     }
 
     async fn fetch(
         &self,
         holder: &Holder,
         function: FunctionId,
-        held: &mut Vec<u8>,
+        room: u64,
+        come: &mut Vec<u8>,
     ) -> Result<(), FetchError> {
         let wanted = Wanted::Function(function);
-        let (gossip, max) = (&self.parts.gossip, self.parts.module_len_max);
-        let fetched = fetch_checked(gossip, holder.peer, wanted, max, held).await;
+        let (gossip, max) = (&self.parts.gossip, self.parts.module_len_max.min(room));
+        let fetched = fetch_checked(gossip, holder.peer, wanted, max, come).await;
         if let Err(FetchError::Wrong | FetchError::Malformed) = fetched {
             gossip.blame(holder.peer, "wrong-bytes");
         }
@@ -257,69 +308,68 @@ impl Supply {
         let Holder { registration, sealed, .. } = holder;
         let function = registration.document().function;
         self.parts.executor.prepare(function, profile, wasm.clone()).await?;
-        let (shelf, len) = (Arc::clone(&self.parts.shelf), wasm.len() as u64);
-        tokio::task::spawn_blocking(move || shelf.bring(&registration, &sealed, &wasm)).await??;
-        self.announce(function, len);
+        let len = wasm.len() as u64;
+        let _placing = self.placing.lock().await;
+        self.make_room(len).await?;
+        let (shelf, now) = (Arc::clone(&self.parts.shelf), self.parts.clock.now());
+        let shelved = tokio::task::spawn_blocking(move || {
+            shelf.bring(&registration, &sealed, &wasm)?;
+            shelf.note_use(function, now, false)
+        });
+        shelved.await??;
+        self.enter(function, len, true, Keeping { used: now, ..Keeping::default() });
         Ok(())
     }
 
-    /// Nodes that hold the function, the best first: connected ones and those that have announced it are asked at once.
-    async fn holders(&self, function: FunctionId, owner: Option<PublicKey>) -> Vec<Holder> {
-        let gossip = &self.parts.gossip;
-        let connected = gossip.peers();
-        let joined = connected.iter().filter(|peer| peer.joined).map(|peer| peer.key);
-        let mut asked: Vec<PublicKey> = joined.take(ASKED_MAX).collect();
-        let mut answers = JoinSet::new();
-        for peer in &asked {
-            answers.spawn(ask(gossip.clone(), *peer, function));
+    /// Counts a function in and announces it.
+    fn enter(&self, function: FunctionId, len: u64, is_brought: bool, kept: Keeping) {
+        if self.held_mut().enter(function, len, is_brought, kept) {
+            self.parts.gossip.provide(function.digest());
         }
-        let mut found = Vec::new();
-        let searched = tokio::time::timeout(ASK_TIME_MAX, async {
-            // Whoever is connected and has it answers before the announcements are found.
-            self.gather(function, owner, &mut answers, &mut found).await;
-            if !found.is_empty() {
-                return;
-            }
-            for peer in gossip.providers(function.digest()).await {
-                if asked.len() < 2 * ASKED_MAX && !asked.contains(&peer) {
-                    asked.push(peer);
-                    answers.spawn(ask(gossip.clone(), peer, function));
-                }
-            }
-            self.gather(function, owner, &mut answers, &mut found).await;
-        });
-        // Who has answered in time is enough.
-        let _ = searched.await;
-        // The owner's word before anybody else's.
-        found.sort_by_key(|holder: &Holder| Some(*holder.registration.signer()) != owner);
-        found
     }
 
-    /// Takes answers until one is as good as can be.
-    async fn gather(
-        &self,
-        function: FunctionId,
-        owner: Option<PublicKey>,
-        answers: &mut JoinSet<(PublicKey, Option<Vec<u8>>)>,
-        found: &mut Vec<Holder>,
-    ) {
-        while let Some(answer) = answers.join_next().await {
-            let Ok((peer, Some(bytes))) = answer else { continue };
-            let now = self.parts.clock.now();
-            match self.parts.auth.registered(&bytes, function, now) {
-                Ok((registration, sealed)) => {
-                    let is_best = owner.is_none_or(|owner| *registration.signer() == owner);
-                    found.push(Holder { peer, registration, sealed });
-                    if is_best {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "a peer gave a registration that does not hold");
-                    self.parts.gossip.blame(peer, "bad-registration");
-                }
+    /// Bytes that what is brought next may have, after everything has given way that can.
+    fn room(&self) -> u64 {
+        let now = self.parts.clock.now();
+        self.parts.len_max.saturating_sub(self.held().staying(now))
+    }
+
+    fn full(&self) -> BringError {
+        let held = self.held().staying(self.parts.clock.now());
+        BringError::Full { held, max: self.parts.len_max }
+    }
+
+    /// Lets what was least lately used give way until so many more bytes have room.
+    async fn make_room(&self, len: u64) -> Result<(), BringError> {
+        let now = self.parts.clock.now();
+        let going = self.held_mut().give_way(self.parts.len_max, len, now);
+        for function in going.ok_or_else(|| self.full())? {
+            let shelf = Arc::clone(&self.parts.shelf);
+            let dropping = tokio::task::spawn_blocking(move || shelf.drop_brought(function));
+            let is_dropped = dropping.await??;
+            // Whoever deployed or pinned it meanwhile has entered it again, or the shelf still says how long it is.
+            if !is_dropped && let Some(shelved) = self.parts.shelf.get(function)? {
+                let kept = self.parts.shelf.keeping(function)?;
+                self.enter(function, shelved.wasm_len, shelved.is_brought, kept);
+                continue;
             }
+            (self.parts.forget)(function);
+            self.parts.gossip.unprovide(function.digest());
+            self.forget_served(function);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(%function, "gave the room of a function to others");
         }
+        Ok(())
+    }
+
+    // What holds these locks cannot panic between two halves of a change.
+
+    fn held(&self) -> RwLockReadGuard<'_, Holdings> {
+        self.holdings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held_mut(&self) -> RwLockWriteGuard<'_, Holdings> {
+        self.holdings.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The turn of a function: one for all who want it.
@@ -352,20 +402,14 @@ impl Supply {
     }
 }
 
-impl fmt::Debug for Supply {
+impl fmt::Debug for SupplyParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supply").field("held", &self.held).finish_non_exhaustive()
+        f.debug_struct("SupplyParts").field("len_max", &self.len_max).finish_non_exhaustive()
     }
 }
 
-/// Asks one node for the registration of a function: whoever has the function has it.
-async fn ask(
-    gossip: Gossip,
-    peer: PublicKey,
-    function: FunctionId,
-) -> (PublicKey, Option<Vec<u8>>) {
-    let wanted = Wanted::Document(registration_key(function));
-    let piece = gossip.fetch(peer, wanted, 0, PIECE_LEN_MAX).await;
-    let whole = piece.ok().filter(|piece| piece.total == piece.bytes.len() as u64);
-    (peer, whole.map(|piece| piece.bytes))
+impl fmt::Debug for Supply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supply").field("holds", &self.holds()).finish_non_exhaustive()
+    }
 }

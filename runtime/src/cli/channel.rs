@@ -14,25 +14,24 @@ mod revoke;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 use talea_ledger::transaction::{CloseChannel, Lock, Settle};
-use talea_ledger::{Action, BodyId, ChannelId, NetworkId, Request, Sequence, Tal, Voucher, sign};
+use talea_ledger::{Action, ChannelId, NetworkId, Sequence, Tal, Voucher};
 
 use self::counter::Counter;
 use self::live::{Live, number};
 use self::opening::{Bank, Wish};
 use self::promise::Given;
-use super::client::{Client, ClientError, request};
+use super::client::Client;
 use super::exit::{Exit, Failure, OrExit as _, Ran};
 use super::screen::grouped;
 use super::terms::Terms;
 use super::wallet::channels;
 use super::wallet::runs::RunBook;
 use super::wallet::{Home, Wallet};
-use super::{Context, NodeArgs, SignerArgs, amount, base64url, papers};
+use super::{Context, NodeArgs, SignerArgs, amount, papers};
 
 /// How often the node is asked while something is awaited: several times a slot of a development network.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -447,21 +446,8 @@ async fn redeem(args: &RedeemArgs, context: &Context) -> Ran {
     let (client, wallet) = (args.node.client(), args.signer.wallet(context)?);
     let terms = Terms::of(&client).await?;
     let path = format!("/vouchers/{}/redeem", args.channel);
-    let document = Request {
-        at: super::now(),
-        network: terms.network,
-        body: BodyId::of(&[]),
-        path_and_query: path
-            .as_str()
-            .try_into()
-            .or_exit(Exit::Usage, || format!("`{path}` cannot be asked for"))?,
-        method: "POST".try_into().or_exit(Exit::Failed, || "POST is a method")?,
-    };
-    let request = request(&client, Method::POST, &path)
-        .header("talea-request", base64url(&sign::seal_document(wallet.key(), &document).encode()))
-        .body(Bytes::new())
-        .map_err(ClientError::from)?;
-    let answer = client.expect(request).await?;
+    let (network, json) = (terms.network, "application/json");
+    let answer = papers::signed(&client, &wallet, network, &Method::POST, &path, json).await?;
     let view: Value = serde_json::from_slice(&answer.body)
         .or_exit(Exit::Failed, || "the node's answer is no JSON")?;
     let id = view["transaction"].as_str().and_then(|id| id.parse().ok());

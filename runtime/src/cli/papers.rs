@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use http::Method;
 use talea_ledger::bundle::{Body, Code};
 use talea_ledger::sign::seal_document;
 use talea_ledger::{
@@ -117,6 +118,18 @@ pub(super) async fn signed_get(
     path: &str,
     accept: &str,
 ) -> Result<Answer, Failure> {
+    signed(client, wallet, network, &Method::GET, path, accept).await
+}
+
+/// A request without a body that only some may make, signed.
+pub(super) async fn signed(
+    client: &Client,
+    wallet: &Wallet,
+    network: NetworkId,
+    method: &Method,
+    path: &str,
+    accept: &str,
+) -> Result<Answer, Failure> {
     let document = Request {
         at: super::now(),
         network,
@@ -124,9 +137,9 @@ pub(super) async fn signed_get(
         path_and_query: path
             .try_into()
             .or_exit(Exit::Usage, || format!("`{path}` cannot be asked for"))?,
-        method: "GET".try_into().or_exit(Exit::Failed, || "GET is a method")?,
+        method: method.as_str().try_into().or_exit(Exit::Failed, || "it is a method")?,
     };
-    let request = request(client, http::Method::GET, path)
+    let request = request(client, method.clone(), path)
         .header(http::header::ACCEPT, accept)
         .header("talea-request", base64url(&seal_document(wallet.key(), &document).encode()))
         .body(bytes::Bytes::new())

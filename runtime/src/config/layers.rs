@@ -33,7 +33,7 @@ pub(super) const DEFAULTS: [(&str, &str); 56] = [
     ("network.endpoint", ""),
     ("network.offer", "true"),
     ("network.fetch", "true"),
-    // A thousand modules of 4 MiB.
+    // A thousand modules of 4 MiB; beyond that what was brought gives way.
     ("network.fetch_size", "4 GiB"),
     ("price.per_call", "0"),
     ("price.rate", "0"),

@@ -12,6 +12,7 @@ mod named;
 mod offers;
 mod operations;
 mod peers;
+mod pins;
 mod query;
 mod receipts;
 mod vouchers;
@@ -113,7 +114,7 @@ pub(super) struct Route {
 }
 
 /// All of them.
-pub(super) const ROUTES: [Route; 27] = [
+pub(super) const ROUTES: [Route; 28] = [
     Route { path: "/", allowed: "GET, HEAD", serve: || get(operations::page) },
     Route {
         path: "/functions",
@@ -122,6 +123,11 @@ pub(super) const ROUTES: [Route; 27] = [
     },
     Route { path: "/functions/{id}", allowed: "GET, HEAD", serve: || get(functions::one) },
     Route { path: "/functions/{id}/logs", allowed: "GET, HEAD", serve: || get(logs::of_one) },
+    Route {
+        path: "/functions/{id}/pin",
+        allowed: "DELETE, POST",
+        serve: || post(pins::pin).delete(pins::unpin),
+    },
     Route {
         path: "/functions/{namespace}/{name}",
         allowed: "GET, HEAD",

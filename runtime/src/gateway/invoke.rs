@@ -42,11 +42,16 @@ pub(super) async fn invoke(
         Box::pin(gateway.bring(lacking)).await?;
     }
     let plan = doors.registry.resolve(*authorized)?;
+    // While it is in use it does not give its room to another one.
+    let in_use = match &doors.supply {
+        Some(supply) => supply.begin(plan.function().registration.function, plan.is_paid()).await?,
+        None => None,
+    };
     let held = gateway.bodies.read(body, gateway.http.body_len_max).await?;
     let order = Box::new(doors.registry.order(plan, held.bytes.clone())?);
     if order.payer().is_none() {
         let response = carry_out(gateway, order, since, wants_receipt).await;
-        drop((held, permit));
+        drop((held, permit, in_use));
         return response;
     }
     // A paid run ends and is recorded even if this connection does not wait for it.
@@ -55,7 +60,7 @@ pub(super) async fn invoke(
     gateway.tasks.start(async move {
         let carrying = pin!(carry_out(&owner, order, since, wants_receipt));
         let carried = contained(carrying).await;
-        drop((held, permit));
+        drop((held, permit, in_use));
         // Nobody may be there any more; the receipt is.
         let _ = tell.send(carried);
     });

@@ -6,19 +6,25 @@
 //! functions   function digest (32)     -> serial u64 LE, wasm length u64 LE, sealed registration
 //! order       serial u64               -> function digest
 //! names       name                     -> function digest, owner key (32), time of the registration u64 LE
+//! pins        function digest          -> nothing: it stays here, whoever brought it
+//! uses        function digest          -> noted last use u64 LE, noted last paid use u64 LE, of a brought one
 //! ```
 //! Durability: bytes, registration and name are on the disk when `put` returns `Ok`; the bytes first, so that
-//! what is registered can be run.
+//! what is registered can be run. A function that is dropped loses its record first, then its bytes.
 //! Invariants: a function and a name belong to the key that registered them first; of two registrations the
 //! later one holds, and an earlier one is refused however often it is sent. Bytes handed out have the hash
 //! that was asked for.
 //! Absent: checking of signatures (a `Verified` is what comes in) and of wasm.
 
+mod keeping;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition, WriteTransaction,
+};
 use talea_ledger::{
     DecodeError, Digest, Document as _, FunctionId, PublicKey, Registration, Sealed, UnixNanos,
     Verified,
@@ -30,7 +36,10 @@ use super::disk::{Disk, put_whole, read_whole};
 const FUNCTIONS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("functions");
 const ORDER: TableDefinition<'_, u64, &[u8; 32]> = TableDefinition::new("order");
 const NAMES: TableDefinition<'_, &str, &[u8; NAME_LEN]> = TableDefinition::new("names");
+const PINS: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("pins");
+const USES: TableDefinition<'_, &[u8; 32], &[u8; USE_LEN]> = TableDefinition::new("uses");
 const NAME_LEN: usize = 32 + 32 + 8;
+const USE_LEN: usize = 8 + 8;
 const HEAD_LEN: usize = 16;
 /// Set in a record's length when the function was brought from another node: whoever deploys it here owns it here.
 const BROUGHT: u64 = 1 << 63;
@@ -96,6 +105,17 @@ pub struct ShelvedFunction {
     pub is_brought: bool,
 }
 
+/// How a function on the shelf is to be kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// Whether it stays here though it was brought.
+    pub is_pinned: bool,
+    /// When it was last used, as far as was noted.
+    pub used: UnixNanos,
+    /// When somebody last paid for a run of it, as far as was noted.
+    pub paid: UnixNanos,
+}
+
 /// Functions in the order of first registration.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionPage {
@@ -129,6 +149,7 @@ impl FunctionShelf {
             let _ = (functions, order, names);
             Ok(())
         })?;
+        shelf.open_keeping()?;
         Ok(shelf)
     }
 
@@ -263,15 +284,22 @@ impl FunctionShelf {
         &self,
         change: impl FnOnce(&mut Functions<'_>, &mut Order<'_>, &mut Names<'_>) -> Result<T, ShelfError>,
     ) -> Result<T, ShelfError> {
-        let mut write = self.database.begin_write().map_err(database)?;
-        write.set_two_phase_commit(true);
-        write.set_quick_repair(true);
-        let result = {
+        self.commit(|write| {
             let mut functions = write.open_table(FUNCTIONS).map_err(database)?;
             let mut order = write.open_table(ORDER).map_err(database)?;
             let mut names = write.open_table(NAMES).map_err(database)?;
             change(&mut functions, &mut order, &mut names)
-        };
+        })
+    }
+
+    fn commit<T>(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, ShelfError>,
+    ) -> Result<T, ShelfError> {
+        let mut write = self.database.begin_write().map_err(database)?;
+        write.set_two_phase_commit(true);
+        write.set_quick_repair(true);
+        let result = change(&write);
         match result {
             Ok(result) => {
                 write.commit().map_err(database)?;
@@ -372,13 +400,13 @@ mod tests {
     use super::super::disk::RealDisk;
     use super::*;
 
-    struct Deployed {
-        verified: Verified<Registration>,
-        sealed: Sealed,
-        wasm: Vec<u8>,
+    pub(super) struct Deployed {
+        pub(super) verified: Verified<Registration>,
+        pub(super) sealed: Sealed,
+        pub(super) wasm: Vec<u8>,
     }
 
-    fn deploy(owner: u8, wasm: &[u8], name: Option<&str>, at: u64) -> Deployed {
+    pub(super) fn deploy(owner: u8, wasm: &[u8], name: Option<&str>, at: u64) -> Deployed {
         let key = SecretKey::from_bytes(&[owner; 32]);
         let limits = Limits { log: 1, memory: Pages(1), output: 1, fuel: Fuel(1) };
         let registration = Registration {
@@ -396,12 +424,12 @@ mod tests {
         Deployed { verified: sealed.verify().unwrap(), sealed, wasm: wasm.to_vec() }
     }
 
-    fn open(folder: &Path) -> FunctionShelf {
+    pub(super) fn open(folder: &Path) -> FunctionShelf {
         let disk = Arc::new(RealDisk::at(folder));
         FunctionShelf::open(&folder.join("state.redb"), disk, "functions").unwrap()
     }
 
-    fn put(shelf: &FunctionShelf, deployed: &Deployed) -> Result<Placed, ShelfError> {
+    pub(super) fn put(shelf: &FunctionShelf, deployed: &Deployed) -> Result<Placed, ShelfError> {
         shelf.put(&deployed.verified, &deployed.sealed, &deployed.wasm)
     }
 

@@ -46,12 +46,10 @@ impl Supply {
         match wanted {
             Wanted::Function(function) => self.wasm(function),
             Wanted::Document(digest) => {
-                let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
-                let Some(function) = registered.get(&digest).copied() else {
-                    drop(registered);
+                let registered = self.held().registered(&digest);
+                let Some(function) = registered else {
                     return self.kept(ReceiptId::from_digest(digest));
                 };
-                drop(registered);
                 let shelved = self.parts.shelf.get(function)?;
                 Ok(shelved.map(|shelved| Arc::new(shelved.sealed.encode())))
             }
@@ -63,6 +61,12 @@ impl Supply {
         let receipts = &self.parts.receipts;
         let Some(kept) = receipts.by_id(receipt)? else { return Ok(None) };
         Ok(Some(Arc::new(papers::bundle(receipts, &kept, false)?)))
+    }
+
+    /// The function is here no more.
+    pub(super) fn forget_served(&self, function: FunctionId) {
+        let mut last = self.last_served.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take_if(|(id, _)| *id == function);
     }
 
     /// A function's bytes. Its pieces are asked for one after the other, so the last one served is kept at hand.

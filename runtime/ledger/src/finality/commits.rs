@@ -31,6 +31,8 @@ impl Finality {
             );
         }
         if tree.get(&target.id).is_none() {
+            // Nobody looks for a block because of votes that do not hold, or are too few whatever they stand on.
+            self.weigh(tree, &commit)?;
             return Ok(CommitOutcome::Missing(vec![target.id]));
         }
         let (votes, missing) = self.weigh(tree, &commit)?;

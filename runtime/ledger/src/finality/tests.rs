@@ -270,10 +270,18 @@ fn commits_are_weighed_and_bad_ones_refused() {
     let refused = node.finality.import_commit(&node.tree, short);
     assert_eq!(refused, Err(VoteError::TooFew { found: 2, threshold: 3 }));
 
-    let mut higher = commit.clone();
-    higher.block = id(9);
-    let missing = node.finality.import_commit(&node.tree, higher).unwrap();
-    assert_eq!(missing, CommitOutcome::Missing(vec![id(9)]));
+    let mut behind = nodes(4, &chain(1)).remove(3);
+    let missing = behind.finality.import_commit(&behind.tree, commit.clone()).unwrap();
+    assert_eq!(missing, CommitOutcome::Missing(vec![commit.block]));
+
+    // Nobody looks for a block because of votes for another one, or of none.
+    for votes in [commit.votes.to_vec(), Vec::new()] {
+        let mut nowhere = commit.clone();
+        nowhere.block = id(9);
+        nowhere.votes = List::try_from(votes).unwrap();
+        let refused = node.finality.import_commit(&node.tree, nowhere);
+        assert_eq!(refused, Err(VoteError::TooFew { found: 0, threshold: 3 }));
+    }
 
     let mut other_round = commit.clone();
     other_round.round = RoundNumber::FIRST.next();

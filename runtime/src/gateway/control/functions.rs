@@ -16,7 +16,7 @@ use crate::gateway::json::FunctionView;
 use crate::gateway::respond::{Fault, json_response};
 use crate::gateway::{Gateway, ReplyBody, full};
 use crate::registry::Function;
-use crate::store::Placed;
+use crate::store::{Keeping, Placed, ShelfError, ShelvedFunction};
 
 const WASM: &str = "application/wasm";
 
@@ -50,7 +50,7 @@ pub(super) async fn deploy(here: Extension<Here>, request: Request) -> Served {
     let placed = placed.map_err(ControlError::from)?;
     doors.registry.forget(id);
     if let Some(supply) = &doors.supply {
-        supply.announce(id, held.bytes.len() as u64);
+        supply.deployed(id, held.bytes.len() as u64).await;
     }
     let function = doors.registry.find(&Target::Function(id))?;
     let mut view = view(&gateway, &function)?;
@@ -70,12 +70,20 @@ pub(super) async fn list(here: Extension<Here>, request: Request) -> Served {
     let query = Query::read(request.uri().query(), &["after", "limit"])?;
     let (after, limit) = (query.get::<u64>("after")?, query.limit()?);
     let shelf = gateway.doors.functions.clone();
-    let page = tokio::task::spawn_blocking(move || shelf.list(after, limit)).await?;
-    let page = page.map_err(ControlError::from)?;
+    let page = tokio::task::spawn_blocking(move || {
+        let page = shelf.list(after, limit)?;
+        let kept = |shelved: &ShelvedFunction| shelf.keeping(shelved.registration.function);
+        let kept: Vec<Keeping> = page.functions.iter().map(kept).collect::<Result<_, _>>()?;
+        Ok::<_, ShelfError>((page, kept))
+    });
+    let (page, kept) = page.await?.map_err(ControlError::from)?;
     let mut views = Vec::with_capacity(page.functions.len());
-    for shelved in page.functions {
+    for (shelved, kept) in page.functions.into_iter().zip(kept) {
         let function = Function { registration: shelved.registration, len: shelved.wasm_len };
-        views.push(view(&gateway, &function)?);
+        let mut view = view(&gateway, &function)?;
+        view["brought"] = json!(shelved.is_brought);
+        view["pinned"] = json!(kept.is_pinned);
+        views.push(view);
     }
     let next = page.next.map(|next| next.to_string());
     Ok(json_response(StatusCode::OK, &json!({ "functions": views, "next": next })))

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
-use talea_ledger::{BlockId, ChannelId, Height, PublicKey, ReceiptId, TransactionId};
+use talea_ledger::{BlockId, ChannelId, FunctionId, Height, PublicKey, ReceiptId, TransactionId};
 
 use super::ControlError;
 use crate::gateway::respond::Fault;
@@ -23,6 +23,10 @@ pub(super) struct Named<T>(pub(super) T);
 pub(super) trait Nameable: FromStr {
     /// In words.
     const WHAT: &'static str;
+}
+
+impl Nameable for FunctionId {
+    const WHAT: &'static str = "function id";
 }
 
 impl Nameable for ReceiptId {

@@ -149,8 +149,13 @@ fn gauges(gateway: &Gateway) -> Vec<Gauge> {
         counter("executor_repeats_total", "Runs repeated in the exact variant.", executor.repeats),
     ];
     if let Some(supply) = &gateway.doors.supply {
+        let (count, bytes) = supply.holds();
         let help = "Functions brought from other nodes.";
         gauges.push(counter("functions_brought_total", help, supply.brought()));
+        let help = "Functions of other nodes that gave way to others.";
+        gauges.push(counter("functions_evicted_total", help, supply.evicted()));
+        gauges.push(gauge("functions_held", "Functions held now.", count as f64));
+        gauges.push(gauge("functions_held_bytes", "Bytes of their modules.", bytes as f64));
     }
     gauges.extend(ledger_gauges(gateway));
     gauges
