@@ -1,8 +1,9 @@
 //! What talking costs: gossip per transaction in bytes and processor time, how soon and over how many hops twenty
 //! nodes hear one, chain messages and pieces per second between two.
 //!
-//! Prints its tables. All nodes run in this process over loopback. Bytes are counted by a forwarder between two nodes,
-//! so they are what a line carries above TCP: ciphers, streams and gossip's own talk with them.
+//! Prints its table. All nodes run in this process over loopback. Bytes are counted by a relay between two nodes, so they
+//! are what a line carries above TCP: ciphers, streams and gossip's own talk with them. The same relays are lines that
+//! take their time, one for each link.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,14 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[path = "../tests/net/line.rs"]
+mod line;
+
 use talea_gossip::{
     Gossip, Inbox, Incoming, Multiaddr, Options, PIECE_LEN_MAX, Piece, Topic, Verdict, Wanted,
     fetch_checked, start,
 };
 use talea_ledger::{Digest, NetworkId, PublicKey, SecretKey};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
+
+use crate::line::line;
 
 /// A signed transfer in its message.
 const TRANSACTION_LEN: usize = 330;
@@ -51,35 +55,6 @@ async fn node(seed: u8, join: &[Multiaddr]) -> Node {
 async fn joined(node: &Node, count: usize) {
     let mut views = node.gossip.watch_peers();
     views.wait_for(|all| all.iter().filter(|v| v.joined).count() >= count).await.unwrap();
-}
-
-/// Forwards one connection, and counts the bytes of both directions.
-async fn forwarder(to: &Multiaddr) -> (Multiaddr, Arc<AtomicU64>) {
-    let port: u16 = to.to_string().split('/').nth(4).unwrap().parse().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let here = listener.local_addr().unwrap().port();
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = count.clone();
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let (near_read, near_write) = near.into_split();
-            let (far_read, far_write) = far.into_split();
-            for (mut from, mut to) in [(near_read, far_write), (far_read, near_write)] {
-                let counted = counted.clone();
-                tokio::spawn(async move {
-                    let mut buffer = vec![0; 1 << 16];
-                    while let Ok(len @ 1..) = from.read(&mut buffer).await {
-                        counted.fetch_add(len as u64, Ordering::Relaxed);
-                        if to.write_all(&buffer[..len]).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        }
-    });
-    (format!("/ip4/127.0.0.1/tcp/{here}").parse().unwrap(), count)
 }
 
 /// Processor time of this process, in hundredths of a second as the system counts it.
@@ -111,8 +86,9 @@ async fn hear(node: &mut Node, count: u32) {
 async fn cost_of_a_transaction() {
     const COUNT: u32 = 20_000;
     let mut a = node(1, &[]).await;
-    let (through, bytes) = forwarder(&a.address).await;
-    let b = node(2, &[through]).await;
+    let through = line(&a.address, Duration::ZERO).await;
+    let bytes = through.carried;
+    let b = node(2, &[through.address]).await;
     joined(&b, 1).await;
     joined(&a, 1).await;
     // The meshes have formed when a first message has come.
@@ -224,15 +200,54 @@ async fn pieces() {
 /// What each node heard: message, who passed it on, when.
 type Heard = (u32, PublicKey, Instant);
 
-async fn latency(nodes_count: u8, messages: u32) {
-    let mut nodes = vec![node(1, &[]).await];
-    for seed in 2..=nodes_count {
-        let next = node(seed, std::slice::from_ref(&nodes[0].address)).await;
-        nodes.push(next);
+/// Twenty nodes, and how they are linked: their steps along the ring of all of them.
+struct Links {
+    name: &'static str,
+    steps: &'static [u8],
+    delay: Duration,
+}
+
+const NODES: u8 = 20;
+/// Between two transactions: seldom enough that what is measured is the way and not the processor, which all share.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether two nodes are linked, by their seeds.
+fn linked(links: &Links, one: u8, other: u8) -> bool {
+    let apart = one.abs_diff(other);
+    links.steps.contains(&apart.min(NODES - apart))
+}
+
+/// All of them, each linked with its own and with nobody else.
+async fn nodes(links: &Links) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for seed in 1..=NODES {
+        let mut join = Vec::new();
+        for other in (1..seed).filter(|other| linked(links, seed, *other)) {
+            let to = &nodes[usize::from(other) - 1].address;
+            join.push(line(to, links.delay).await.address);
+        }
+        let node = node(seed, &join).await;
+        for other in (1..=NODES).filter(|other| *other != seed && !linked(links, seed, *other)) {
+            let stranger = SecretKey::from_bytes(&[other; 32]).public();
+            // As often as it takes to be banned: else the two would find each other.
+            for _ in 0..5 {
+                node.gossip.blame(stranger, "not linked");
+            }
+        }
+        nodes.push(node);
     }
+    let degree = (1..=NODES).filter(|other| *other != 1 && linked(links, 1, *other)).count();
     for node in &nodes {
-        joined(node, usize::from(nodes_count) - 1).await;
+        joined(node, degree).await;
     }
+    // The meshes of all form within some heartbeats.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    nodes
+}
+
+async fn latency(links: Links, messages: u32) {
+    let nodes = nodes(&links).await;
+    let nodes_count = NODES;
     let handles: Vec<(PublicKey, Gossip)> =
         nodes.iter().map(|n| (n.key, n.gossip.clone())).collect();
     let share = messages / u32::from(nodes_count);
@@ -261,7 +276,7 @@ async fn latency(nodes_count: u8, messages: u32) {
         bytes[..4].copy_from_slice(&number.to_le_bytes());
         said.insert(number, (*key, Instant::now()));
         gossip.publish(Topic::Transaction, bytes).unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(PAUSE).await;
     }
     let (mut waits, mut parents) = (Vec::new(), HashMap::new());
     for hearing in hearing {
@@ -283,7 +298,9 @@ async fn latency(nodes_count: u8, messages: u32) {
     waits.sort();
     let at = |part: f64| waits[((waits.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
     println!(
-        "{nodes_count} nodes, {messages} transactions: heard after p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms; hops 1: {}, 2: {}, 3: {}, more: {}",
+        "{nodes_count} nodes, {}, {} ms each way, {messages} transactions: heard after p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms; hops 1: {}, 2: {}, 3: {}, more: {}",
+        links.name,
+        links.delay.as_millis(),
         at(0.5),
         at(0.99),
         at(1.0),
@@ -294,10 +311,30 @@ async fn latency(nodes_count: u8, messages: u32) {
     );
 }
 
+const ALL: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+/// Six links a node, two of them far: nobody is more than three hops away.
+const SIX: &[u8] = &[1, 4, 9];
+
 fn main() {
+    // A part of a part's name, or all of them.
+    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime().block_on(cost_of_a_transaction());
-    runtime().block_on(chain_messages());
-    runtime().block_on(pieces());
-    runtime().block_on(latency(20, 400));
+    let is_wanted = |name: &str| name.contains(&filter);
+    if is_wanted("transaction") {
+        runtime().block_on(cost_of_a_transaction());
+    }
+    if is_wanted("chain") {
+        runtime().block_on(chain_messages());
+    }
+    if is_wanted("pieces") {
+        runtime().block_on(pieces());
+    }
+    if is_wanted("latency") {
+        for (name, steps) in [("all linked", ALL), ("six links each", SIX)] {
+            for delay in [0, 25, 50] {
+                let links = Links { name, steps, delay: Duration::from_millis(delay) };
+                runtime().block_on(latency(links, 100));
+            }
+        }
+    }
 }

@@ -4,26 +4,26 @@
 
 use talea_gossip::{Counters, Incoming, Limits, PEER_WAITING_MAX, Rate, Topic, Verdict};
 
-use crate::node::{counted, key, limited, node};
+use crate::node::{counted, key, trio};
 
 /// What one peer may have in another's inbox.
 const WAITING: u64 = PEER_WAITING_MAX as u64;
 
 #[tokio::test]
 async fn a_flood_of_chain_messages_leaves_the_inbox_to_the_others() {
-    let mut a = node(1, &[]).await;
-    let mut loud = node(2, &[&a]).await;
-    let mut quiet = node(3, &[&a]).await;
-    a.sees_joined(2).await;
-    loud.joined(a.key).await;
-    quiet.joined(a.key).await;
+    let [mut a, loud, quiet] = trio(Limits::default()).await;
     // Nobody reads a's inbox. The flood goes on until its share of it is full, and then the sender's own queue.
     let is_full = |of_a: Counters, of_loud: Counters| {
         of_a.received.messages >= WAITING && of_loud.dropped > 0
     };
+    // In bursts of more than the sender's queue holds, and between them the nodes have the thread to themselves: a loop
+    // that never waits would take it from them.
+    let mut looks = loud.gossip.watch_peers();
     while !is_full(a.gossip.counters(), loud.gossip.counters()) {
-        let _ = loud.gossip.send(a.key, vec![0; 1000]);
-        tokio::task::yield_now().await;
+        for _ in 0..1024 {
+            let _ = loud.gossip.send(a.key, vec![0; 1000]);
+        }
+        looks.changed().await.unwrap();
     }
     for i in 0..50_u8 {
         quiet.gossip.send(a.key, vec![i]).unwrap();
@@ -48,12 +48,8 @@ async fn a_flood_of_chain_messages_leaves_the_inbox_to_the_others() {
 #[tokio::test]
 async fn a_flood_of_gossip_is_left_aside_and_ends_in_a_ban() {
     let slow = Rate { messages: 20, bytes: 1 << 20, burst: 2 };
-    let mut a = limited(1, &[], Limits { gossip: slow, ..Limits::default() }).await;
-    let mut loud = node(2, &[&a]).await;
-    let mut quiet = node(3, &[&a]).await;
-    a.sees_joined(2).await;
-    loud.joined(a.key).await;
-    quiet.joined(a.key).await;
+    let limits = Limits { gossip: slow, ..Limits::default() };
+    let [mut a, loud, mut quiet] = trio(limits).await;
     // The quiet one would pass the flood on: as an honest node it judges what it hears.
     let mut published = 0_u32;
     let (mut of_loud, mut of_quiet, mut is_banned) = (0_u32, 0_u32, false);

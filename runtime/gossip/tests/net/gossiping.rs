@@ -2,7 +2,7 @@
 
 use talea_gossip::{Incoming, Overloaded, Topic, Verdict};
 
-use crate::node::{Node, counted, key, node};
+use crate::node::{Node, counted, estrange, key, node, pair};
 
 /// Nodes in a ring of joins around one; every one has joined all others.
 async fn nodes(count: u16) -> Vec<Node> {
@@ -51,13 +51,6 @@ async fn a_message_that_nobody_listens_to_yet_is_said_when_somebody_does() {
     assert_eq!(a.gossip.counters().topic(Topic::Offer).published.messages, 1);
 }
 
-/// Makes a node refuse another one it has not met.
-fn estrange(node: &Node, other: u16) {
-    for _ in 0..5 {
-        node.gossip.blame(key(other), "for this test");
-    }
-}
-
 #[tokio::test]
 async fn a_message_is_passed_on_only_after_it_was_accepted() {
     // A line: the ends do not talk to each other.
@@ -86,10 +79,7 @@ async fn a_message_is_passed_on_only_after_it_was_accepted() {
 
 #[tokio::test]
 async fn a_peer_that_passes_on_invalid_messages_is_scored_down_and_cut_off() {
-    let mut a = node(1, &[]).await;
-    let mut b = node(2, &[&a]).await;
-    a.joined(b.key).await;
-    b.joined(a.key).await;
+    let (mut a, b) = pair().await;
     let mut count = 0_u32;
     let reason = loop {
         b.gossip.publish(Topic::Transaction, format!("lie {count}").into_bytes()).unwrap();
@@ -158,10 +148,7 @@ async fn a_message_longer_than_its_topic_allows_is_an_error() {
 
 #[tokio::test]
 async fn the_longest_message_of_each_topic_passes() {
-    let mut a = node(1, &[]).await;
-    let mut b = node(2, &[&a]).await;
-    a.joined(b.key).await;
-    b.joined(a.key).await;
+    let (a, mut b) = pair().await;
     for topic in Topic::ALL {
         a.gossip.publish(topic, vec![3; topic.len_max()]).unwrap();
         let (about, _, bytes) = b.gossiped(Verdict::Accept).await;

@@ -6,14 +6,11 @@ use talea_gossip::{Direction, Incoming, JoinError, Overloaded, ask_params};
 use talea_ledger::PublicKey;
 use talea_ledger::chain::message::MESSAGE_LEN_MAX;
 
-use crate::node::{Node, PATIENCE, key, network, node, node_of, options, params, secret};
+use crate::node::{Node, PATIENCE, key, network, node, node_of, options, pair, params, secret};
 
 #[tokio::test]
 async fn two_nodes_meet_by_join_and_see_each_other() {
-    let mut a = node(1, &[]).await;
-    let mut b = node(2, &[&a]).await;
-    a.joined(b.key).await;
-    b.joined(a.key).await;
+    let (mut a, b) = pair().await;
     let of_a = a.sees(|views| views.iter().any(|view| view.joined)).await;
     let of_b = b.sees(|views| views.iter().any(|view| view.joined)).await;
     assert_eq!((of_a[0].key, of_b[0].key), (b.key, a.key));
@@ -141,10 +138,7 @@ async fn asking_nobody_is_an_error_that_names_the_address() {
 
 #[tokio::test]
 async fn a_message_goes_to_one_peer_whole_and_in_order() {
-    let mut a = node(1, &[]).await;
-    let mut b = node(2, &[&a]).await;
-    a.joined(b.key).await;
-    b.joined(a.key).await;
+    let (mut a, mut b) = pair().await;
     for length in [0, 1, 70_000, MESSAGE_LEN_MAX] {
         a.gossip.send(b.key, vec![5; length]).unwrap();
     }

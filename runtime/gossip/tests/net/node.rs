@@ -75,6 +75,37 @@ pub(crate) async fn limited(seed: u16, join: &[&Node], limits: Limits) -> Node {
     node_of(options).await
 }
 
+/// Two nodes that have joined each other.
+pub(crate) async fn pair() -> (Node, Node) {
+    guarded(Limits::default()).await
+}
+
+/// The same, the first with other limits.
+pub(crate) async fn guarded(limits: Limits) -> (Node, Node) {
+    let mut a = limited(1, &[], limits).await;
+    let mut b = node(2, &[&a]).await;
+    a.joined(b.key).await;
+    b.joined(a.key).await;
+    (a, b)
+}
+
+/// A node, a loud one that is going to say too much to it, and a quiet one.
+pub(crate) async fn trio(limits: Limits) -> [Node; 3] {
+    let a = limited(1, &[], limits).await;
+    let (mut loud, mut quiet) = (node(2, &[&a]).await, node(3, &[&a]).await);
+    a.sees_joined(2).await;
+    loud.joined(a.key).await;
+    quiet.joined(a.key).await;
+    [a, loud, quiet]
+}
+
+/// Makes a node refuse another one that it has not met.
+pub(crate) fn estrange(node: &Node, other: u16) {
+    for _ in 0..5 {
+        node.gossip.blame(key(other), "for this test");
+    }
+}
+
 impl Node {
     /// The next that came.
     pub(crate) async fn next(&mut self) -> Incoming {

@@ -10,7 +10,7 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
 use talea_gossip::{EDITION, Hello, HelloQuestion, frame};
 
-use crate::node::{PATIENCE, network, secret};
+use crate::node::{Node, PATIENCE, key, network, secret};
 
 /// Bytes as they are; what comes is read to its end, or never.
 #[derive(Debug, Clone)]
@@ -129,6 +129,14 @@ impl Rogue {
             }
         };
         Self { swarm, peer }
+    }
+
+    /// The same to a node that has taken it for a peer.
+    pub(crate) async fn joined(seed: u16, to: &mut Node, protocol: &str, reads: bool) -> Self {
+        let mut rogue = Self::connect(seed, &to.address, protocol, reads).await;
+        rogue.greet().await;
+        to.joined(key(seed)).await;
+        rogue
     }
 
     /// Says a proper hello and waits for the answer.
