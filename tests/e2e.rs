@@ -11,6 +11,8 @@
 
 #[path = "e2e/flow.rs"]
 mod flow;
+#[path = "e2e/forward.rs"]
+mod forward;
 #[path = "e2e/fraud.rs"]
 mod fraud;
 #[path = "e2e/hostile.rs"]

@@ -30,71 +30,86 @@ const OWNERS: [(&str, &[&str]); 7] = [
 ];
 
 /// `(module, modules of this crate it must never import)`: the pipeline
-/// `call < auth < registry < executor < notary < chain < ledger < till < market < supply < gateway`, read from left to right.
-const NEVER: [(&str, &[&str]); 16] = [
+/// `call < auth < registry < executor < notary < chain < ledger < till < market < purse < supply < gateway`, read from left to right.
+const NEVER: [(&str, &[&str]); 17] = [
     (
         "limits",
         &[
             "clock", "config", "store", "call", "auth", "registry", "executor", "notary", "chain",
-            "ledger", "till", "market", "supply", "gateway", "node", "cli",
+            "ledger", "till", "market", "purse", "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "clock",
         &[
             "config", "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger",
-            "till", "market", "supply", "gateway", "node", "cli",
+            "till", "market", "purse", "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "config",
         &[
             "store", "call", "auth", "registry", "executor", "notary", "chain", "ledger", "till",
-            "market", "supply", "gateway", "node", "cli",
+            "market", "purse", "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "store",
         &[
             "call", "auth", "registry", "executor", "notary", "chain", "ledger", "till", "market",
-            "supply", "gateway", "node", "cli",
+            "purse", "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "call",
         &[
             "store", "auth", "registry", "executor", "notary", "chain", "ledger", "till", "market",
-            "supply", "gateway", "node", "cli",
+            "purse", "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "auth",
         &[
-            "registry", "executor", "notary", "chain", "ledger", "till", "market", "supply",
-            "gateway", "node", "cli",
+            "registry", "executor", "notary", "chain", "ledger", "till", "market", "purse",
+            "supply", "gateway", "node", "cli",
         ],
     ),
     (
         "registry",
-        &["notary", "chain", "ledger", "till", "market", "supply", "gateway", "node", "cli"],
+        &[
+            "notary", "chain", "ledger", "till", "market", "purse", "supply", "gateway", "node",
+            "cli",
+        ],
     ),
     (
         "executor",
         &[
-            "call", "auth", "registry", "notary", "chain", "ledger", "till", "market", "supply",
-            "gateway", "node", "cli",
+            "call", "auth", "registry", "notary", "chain", "ledger", "till", "market", "purse",
+            "supply", "gateway", "node", "cli",
         ],
     ),
-    ("notary", &["store", "chain", "ledger", "till", "market", "supply", "gateway", "node", "cli"]),
-    ("chain", &["call", "auth", "registry", "till", "market", "supply", "gateway", "node", "cli"]),
+    (
+        "notary",
+        &[
+            "store", "chain", "ledger", "till", "market", "purse", "supply", "gateway", "node",
+            "cli",
+        ],
+    ),
+    (
+        "chain",
+        &[
+            "call", "auth", "registry", "till", "market", "purse", "supply", "gateway", "node",
+            "cli",
+        ],
+    ),
     (
         "ledger",
         &[
-            "call", "auth", "registry", "executor", "chain", "till", "market", "supply", "gateway",
-            "node", "cli",
+            "call", "auth", "registry", "executor", "chain", "till", "market", "purse", "supply",
+            "gateway", "node", "cli",
         ],
     ),
-    ("till", &["call", "auth", "registry", "market", "supply", "gateway", "node", "cli"]),
+    ("till", &["call", "auth", "registry", "market", "purse", "supply", "gateway", "node", "cli"]),
     (
         "market",
         &[
@@ -103,8 +118,18 @@ const NEVER: [(&str, &[&str]); 16] = [
         ],
     ),
     (
+        "purse",
+        &[
+            "call", "auth", "registry", "executor", "chain", "market", "supply", "gateway", "node",
+            "cli",
+        ],
+    ),
+    (
         "supply",
-        &["call", "registry", "notary", "ledger", "till", "market", "gateway", "node", "cli"],
+        &[
+            "call", "registry", "notary", "ledger", "till", "market", "purse", "gateway", "node",
+            "cli",
+        ],
     ),
     ("gateway", &["node", "cli"]),
     ("node", &["cli"]),

@@ -28,6 +28,9 @@ pub const SALT: HeaderName = HeaderName::from_static("talea-salt");
 /// Header with the arguments of a command: percent-encoded, one space between them.
 pub const ARGS: HeaderName = HeaderName::from_static("talea-args");
 
+/// Header of a call that another node has passed on: the name of its draw. It is not passed on again.
+pub const FORWARDED: HeaderName = HeaderName::from_static("talea-forwarded");
+
 /// Where calls live.
 pub const PREFIX: &str = "/f/";
 
@@ -201,6 +204,11 @@ impl Call {
     /// Arguments for a command.
     pub fn args(&self) -> &[String] {
         &self.args
+    }
+
+    /// Whether another node has passed it on. What the header says is that node's own business.
+    pub fn is_forwarded(&self) -> bool {
+        self.head.headers.contains_key(&FORWARDED)
     }
 
     /// Whether the answer should carry the receipt's payload and proof.

@@ -29,7 +29,7 @@ mod tests;
 
 pub use channels::Channel;
 pub use keeper::Unpaid;
-pub use mailbox::{Finished, Mailbox, RecordError, Recorded};
+pub use mailbox::{Finished, Mailbox, RecordError, Recorded, Via};
 pub use open::{Chain, ChainError, ChainOptions};
 pub use reader::{KeptError, KeptReceipt, Lookup, ReceiptReader};
 pub use task::Commits;

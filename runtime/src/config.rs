@@ -69,6 +69,8 @@ pub struct Config {
     pub credit: Credit,
     /// Runs that channels of the ledger pay for.
     pub channels: Channels,
+    /// Paid calls that are passed on to other hosts.
+    pub forward: Forward,
     /// Unsigned calls.
     pub free: Free,
     /// Who may deploy.
@@ -160,6 +162,53 @@ pub struct Channels {
     pub exposure: Tal,
     /// What a voucher must bring for it to be redeemed before its channel ends.
     pub redeem: Tal,
+}
+
+/// Paid calls that this node passes on to another host, which it pays itself.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// Which.
+    pub when: Forwarding,
+    /// The most that may be locked in channels to other hosts at once; nothing is passed on with none.
+    pub budget: Tal,
+    /// What a channel is opened with, and topped up by.
+    pub escrow: Tal,
+    /// Real time that another host has for one run.
+    pub time_max: Duration,
+}
+
+/// Which paid calls are passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarding {
+    /// None.
+    Never,
+    /// Calls of functions that are not here and cannot be brought.
+    Missing,
+    /// Those, and calls that come while all places for runs are taken.
+    Busy,
+    /// All: this node runs no paid call, and offers to run none.
+    Always,
+}
+
+impl Forwarding {
+    const ALL: [Self; 4] = [Self::Never, Self::Missing, Self::Busy, Self::Always];
+
+    /// As it stands in settings.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Missing => "missing",
+            Self::Busy => "busy",
+            Self::Always => "always",
+        }
+    }
+}
+
+impl Forward {
+    /// Whether any call may be passed on.
+    pub fn is_on(&self) -> bool {
+        self.when != Forwarding::Never && self.budget > Tal::ZERO
+    }
 }
 
 /// Calls that nobody pays for.
@@ -389,6 +438,12 @@ impl Config {
                 watermark: Tal(given.read("channels.watermark", value::count)?),
                 exposure: Tal(given.read("channels.exposure", value::count)?),
                 redeem: Tal(given.read("channels.redeem", value::count)?),
+            },
+            forward: Forward {
+                when: given.read("forward.when", value::forwarding)?,
+                budget: Tal(given.read("forward.budget", value::count)?),
+                escrow: Tal(bounded(given, "forward.escrow", 1, i64::MAX as u64)?),
+                time_max: given.read("forward.time", value::duration)?,
             },
             free: free(given, is_local)?,
             deploy: deploy(given, is_local)?,

@@ -11,6 +11,7 @@ mod accept;
 mod contain;
 mod control;
 mod cors;
+mod forward;
 mod invoke;
 mod json;
 mod metrics;
@@ -38,6 +39,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::accept::serve;
 use self::contain::contained;
+pub(crate) use self::forward::ForwardParts;
+use self::forward::Forwarder;
 use self::metrics::{Metrics, RouteClass};
 use self::parse::Bodies;
 use self::respond::Fault;
@@ -72,6 +75,8 @@ pub(crate) struct Doors {
     pub(crate) logs: Arc<LogShelf>,
     /// Bumped whenever some function's log has grown.
     pub(crate) logged: tokio::sync::watch::Receiver<u64>,
+    /// What it takes to pass calls on; none for a node that passes none on.
+    pub(crate) forward: Option<ForwardParts>,
     /// What hosts offer.
     pub(crate) market: Arc<Market>,
     /// The network, for who asks about it; none for a node that talks to no other.
@@ -86,6 +91,7 @@ pub(crate) struct Doors {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     doors: Doors,
+    forwarder: Option<Forwarder>,
     http: config::Http,
     free_calls: bool,
     started: UnixNanos,
@@ -100,8 +106,9 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// The gateway in front of these doors.
-    pub(crate) fn new(doors: Doors, http: config::Http, free_calls: bool) -> Arc<Self> {
+    pub(crate) fn new(mut doors: Doors, http: config::Http, free_calls: bool) -> Arc<Self> {
         Arc::new(Self {
+            forwarder: doors.forward.take().map(Forwarder::new),
             free_calls,
             started: doors.clock.now(),
             metrics: Metrics::default(),

@@ -1,5 +1,5 @@
 //! The Talea node: one pipeline, `call < auth < registry < executor < notary < chain < ledger < till <
-//! market < supply < gateway`.
+//! market < purse < supply < gateway`.
 //!
 //! Each module imports the type of the step before it and no more; `tests/tidy.rs` holds the table.
 
@@ -27,6 +27,8 @@ pub mod ledger;
 pub mod till;
 
 pub mod market;
+
+pub mod purse;
 
 pub mod supply;
 

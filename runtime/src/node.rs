@@ -29,17 +29,18 @@ use self::views::{
 use crate::auth::{Auth, Cover, Offer};
 use crate::chain::{Chain, ChainError, ChainOptions};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Peering};
+use crate::config::{Config, Forwarding};
 use crate::executor::{self, Compiler, Executor, ExecutorConfig, MacKey};
-use crate::gateway::{self, Doors, Gateway};
+use crate::gateway::{self, Doors, ForwardParts, Gateway};
 use crate::ledger::{self, Ledger, LedgerError, LedgerOptions};
 use crate::market::{Market, MarketParts, Terms};
 use crate::notary::Notary;
+use crate::purse::{Purse, PurseParts};
 use crate::registry::{Registry, Seeds};
 use crate::store::ledger::LOG_SEGMENT_LEN;
 use crate::store::{
-    FolderError, FunctionShelf, LogShelf, NodeFolder, PaymentShelf, PaymentsError, Retention,
-    SEGMENT_LEN, ShelfError, keys,
+    FolderError, FunctionShelf, LogShelf, NodeFolder, PaymentShelf, PaymentsError, PurseShelf,
+    Retention, SEGMENT_LEN, ShelfError, keys,
 };
 use crate::supply::{Supply, SupplyParts};
 use crate::till::{self, Collector, CollectorParts, Till};
@@ -193,7 +194,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let (key, is_new) = keys::load_or_create(&config.key_file).map_err(unusable)?;
     let network = Arc::new(membership::settle(&config, &folder, &key).await?);
     let notary = Notary::new(key, network.id());
-    let (collecting, offering) = (notary.clone(), notary.clone());
+    let (collecting, offering, paying) = (notary.clone(), notary.clone(), notary.clone());
     let host = notary.public();
     if is_new {
         tracing::info!(%host, path = %config.key_file.display(), "made a new key for this node");
@@ -238,6 +239,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         );
     }
     let offer = offer(&config, &network, host);
+    let terms = terms(&config, &offer, addr);
     let doors = LedgerDoors { reader: ledger.reader(), mailbox: ledger.mailbox() };
     let doors: Arc<dyn till::Ledger> = Arc::new(doors);
     let shelf = PaymentShelf::open(&folder.payments_path())?;
@@ -265,7 +267,9 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         config.runs.fuel_free,
         Seeds::from_seed(entropy()?),
     ));
-    let supply = match peers.as_ref().filter(|_| config.network.fetch) {
+    // Nobody is known to pass calls on to without other nodes.
+    let passes_on = config.forward.is_on() && peers.is_some();
+    let supply = match peers.as_ref().filter(|_| config.network.fetch || passes_on) {
         Some(peers) => Some(Arc::new(Supply::open(SupplyParts {
             gossip: peers.gossip(),
             shelf: functions.clone(),
@@ -273,6 +277,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
             auth: auth.clone(),
             receipts: chain.reader(),
             clock: clock.clone(),
+            brings: config.network.fetch,
             module_len_max: config.http.module_len_max,
             len_max: config.network.fetch_len_max,
             dispute_window: config.retention.paid,
@@ -287,9 +292,26 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         notary: offering,
         clock: clock.clone(),
         standings: Arc::new(KeptStandings(ledger.reader())),
-        terms: terms(&config.network, &offer, addr),
+        terms,
     }));
+    let forward = match passes_on {
+        true => Some(ForwardParts {
+            purse: Arc::new(Purse::open(PurseParts {
+                notary: paying,
+                clock: clock.clone(),
+                ledger: ledger.reader(),
+                desk: desk.clone(),
+                shelf: PurseShelf::open(&folder.purse_path())?,
+                budget: config.forward.budget,
+                escrow: config.forward.escrow,
+            })?),
+            is_local: config.network.is_local(),
+            settings: config.forward,
+        }),
+        false => None,
+    };
     let doors = Doors {
+        forward,
         market: market.clone(),
         auth,
         till,
@@ -369,8 +391,10 @@ fn offer(config: &Config, network: &Network, host: PublicKey) -> Offer {
 }
 
 /// What this node tells others that it runs paid calls for; nothing when it is not to, or nobody could reach it.
-fn terms(network: &Peering, offer: &Offer, addr: SocketAddr) -> Option<Terms> {
-    if !network.offer {
+fn terms(config: &Config, offer: &Offer, addr: SocketAddr) -> Option<Terms> {
+    let network = &config.network;
+    let runs_none = config.forward.is_on() && config.forward.when == Forwarding::Always;
+    if !network.offer || runs_none {
         return None;
     }
     // What listens on loopback is reached from this machine alone: said to nodes of others it would mislead them.

@@ -12,7 +12,7 @@ mod seeds;
 use std::sync::Arc;
 
 use talea_ledger::message::FunctionName;
-use talea_ledger::{Fuel, FunctionId, Ppm, PublicKey, RunId};
+use talea_ledger::{Fuel, FunctionId, Ppm, PublicKey, Registration, RunId};
 
 pub use self::functions::{Function, Functions, FunctionsError};
 pub use self::order::{Order, OrderError, OrderParts};
@@ -132,22 +132,26 @@ impl Registry {
 
     /// The function that a call names and that is not here, if the call may have it.
     pub fn lacking(&self, authorized: &Authorized) -> Result<Option<Lacking>, ResolveError> {
-        let target = authorized.call().target();
-        if let Target::Name(name) = target {
-            self.check_name(name, authorized.call(), authorized.caller())?;
-        }
-        self.absent(target)
+        self.check(authorized)?;
+        self.absent(authorized.call().target())
+    }
+
+    /// The function that a target names, and who owns the name on the ledger.
+    pub fn named(
+        &self,
+        target: &Target,
+    ) -> Result<Option<(FunctionId, Option<PublicKey>)>, ResolveError> {
+        Ok(match target {
+            Target::Function(id) => Some((*id, None)),
+            Target::Name(name) => {
+                self.functions.named(name)?.map(|id| (id, self.functions.owner(name)))
+            }
+        })
     }
 
     /// The function that is meant and that is not here.
     pub fn absent(&self, target: &Target) -> Result<Option<Lacking>, ResolveError> {
-        let (function, owner) = match target {
-            Target::Function(id) => (*id, None),
-            Target::Name(name) => {
-                let Some(id) = self.functions.named(name)? else { return Ok(None) };
-                (id, self.functions.owner(name))
-            }
-        };
+        let Some((function, owner)) = self.named(target)? else { return Ok(None) };
         let found = self.functions.by_id(function)?;
         Ok(found.is_none().then_some(Lacking { function, owner }))
     }
@@ -171,11 +175,31 @@ impl Registry {
 
     /// Decides what will run.
     pub fn resolve(&self, authorized: Authorized) -> Result<Plan, ResolveError> {
-        let (call, caller) = authorized.into_parts();
-        if let Target::Name(name) = call.target() {
-            self.check_name(name, &call, &caller)?;
+        self.check(&authorized)?;
+        let function = self.find(authorized.call().target())?;
+        self.plan(authorized, function)
+    }
+
+    /// The same for a function that is known by its registration alone: another host will run it.
+    pub fn resolve_elsewhere(
+        &self,
+        authorized: Authorized,
+        registration: Registration,
+    ) -> Result<Plan, ResolveError> {
+        self.check(&authorized)?;
+        // Its length is not known here, and nothing of a plan is made of it.
+        self.plan(authorized, Arc::new(Function { registration, len: 0 }))
+    }
+
+    fn check(&self, authorized: &Authorized) -> Result<(), ResolveError> {
+        match authorized.call().target() {
+            Target::Name(name) => self.check_name(name, authorized.call(), authorized.caller()),
+            Target::Function(_) => Ok(()),
         }
-        let function = self.find(call.target())?;
+    }
+
+    fn plan(&self, authorized: Authorized, function: Arc<Function>) -> Result<Plan, ResolveError> {
+        let (call, caller) = authorized.into_parts();
         match caller {
             Caller::Free => {
                 let mut limits = self.limits(&function);

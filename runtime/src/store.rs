@@ -7,6 +7,7 @@
 //! | `ledger` | every record of the chain, and what is looked up of them | when `append` returns, before a transaction is said to be accepted |
 //! | `functions` | wasm bytes, registrations, names | when `put` returns, before the deploy is answered |
 //! | `payments` | vouchers, session grants, redeems under way | when a method returns, before a voucher is answered |
+//! | `purse` | channels that the node itself pays from | when a method returns, before a run is signed |
 //! | `keys` | the node's secrets | before anything is signed with them |
 //! | `logs` | what guests wrote to their log | with the next write-back of the system: a killed process loses nothing, a power cut may |
 //! | `artefacts` | compiled code | never promised: it is made again |
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod ledger;
 mod logs;
 mod payments;
+mod purse;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -42,6 +44,7 @@ pub use journal::{
 };
 pub use logs::{LogCursor, LogEntry, LogPage, LogShelf};
 pub use payments::{KeptVoucher, PaymentShelf, Payments, PaymentsError, VoucherBy};
+pub use purse::{OwnChannel, PurseShelf};
 
 use disk::{Disk, RealDisk};
 
@@ -117,6 +120,11 @@ impl NodeFolder {
     /// Where vouchers are kept.
     pub fn payments_path(&self) -> PathBuf {
         self.path.join("payments.redb")
+    }
+
+    /// Where channels are remembered that the node itself pays from.
+    pub fn purse_path(&self) -> PathBuf {
+        self.path.join("purse.redb")
     }
 
     /// The parameters of the network that the folder belongs to, if it was told of one.

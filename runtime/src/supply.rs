@@ -22,11 +22,13 @@ mod serve;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 use std::time::Duration;
 
 use talea_gossip::{FetchError, Gossip, Wanted, fetch_checked};
-use talea_ledger::{Digest, FunctionId, ProfileId, PublicKey};
+use talea_ledger::{Digest, FunctionId, ProfileId, PublicKey, Registration};
 use tokio::sync::{Mutex as Turn, Semaphore};
 
 use self::holders::{Holder, Search};
@@ -50,6 +52,8 @@ const ASKED_MAX: usize = 12;
 const ASK_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a function that nobody had is not asked for again.
 const ABSENT_NANOS: u64 = 5_000_000_000;
+/// Registrations remembered of functions that are not here: half a KiB each.
+const KNOWN_MAX: usize = 1024;
 /// Functions remembered as absent.
 const ABSENT_MAX: usize = 1024;
 
@@ -67,6 +71,8 @@ pub struct SupplyParts {
     pub receipts: ReceiptReader,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Whether functions are brought here; otherwise others are only told and served.
+    pub brings: bool,
     /// Longest module.
     pub module_len_max: u64,
     /// Bytes of functions above which what was brought gives way.
@@ -85,6 +91,8 @@ pub struct Supply {
     transfers: Semaphore,
     /// When nobody had a function.
     absent: Mutex<HashMap<FunctionId, u64>>,
+    /// Registrations of functions that are not here.
+    known: Mutex<HashMap<FunctionId, Registration>>,
     /// What is on the shelf.
     holdings: RwLock<Holdings>,
     /// Held while something comes onto the shelf and others give way to it.
@@ -102,6 +110,9 @@ pub enum BringError {
     /// Nobody who was asked has it.
     #[error("no node that was asked holds the function {0}")]
     Absent(FunctionId),
+    /// This node brings none.
+    #[error("the function {0} is not here, and this node brings none from others")]
+    Off(FunctionId),
     /// Those who have it did not give it.
     #[error("the nodes that hold the function {function} did not give it")]
     Withheld {
@@ -152,6 +163,7 @@ impl Supply {
             under_way: Mutex::default(),
             transfers: Semaphore::new(TRANSFERS_MAX),
             absent: Mutex::default(),
+            known: Mutex::default(),
             holdings: RwLock::new(Holdings::new(window)),
             placing: Turn::default(),
             last_served: Mutex::default(),
@@ -244,6 +256,9 @@ impl Supply {
         if self.parts.shelf.get(function)?.is_some() {
             return Ok(());
         }
+        if !self.parts.brings {
+            return Err(BringError::Off(function));
+        }
         if self.is_absent(function) {
             return Err(BringError::Absent(function));
         }
@@ -280,6 +295,41 @@ impl Supply {
                 Err(BringError::Absent(function))
             }
         }
+    }
+
+    /// The registration of a function, from here or from another node, without the function itself.
+    pub async fn registration(
+        &self,
+        function: FunctionId,
+        owner: Option<PublicKey>,
+    ) -> Result<Registration, BringError> {
+        if let Some(shelved) = self.parts.shelf.get(function)? {
+            return Ok(shelved.registration);
+        }
+        let known = self.known().get(&function).cloned();
+        if let Some(registration) = known.filter(|it| owner.is_none_or(|key| it.owner == key)) {
+            return Ok(registration);
+        }
+        if self.is_absent(function) {
+            return Err(BringError::Absent(function));
+        }
+        let _place = self.transfers.try_acquire().map_err(|_| BringError::Busy)?;
+        let Some(holder) = Search::begin(&self.parts, function, owner).next().await else {
+            self.note_absent(function);
+            return Err(BringError::Absent(function));
+        };
+        let registration = holder.registration.document().clone();
+        let mut known = self.known();
+        if known.len() >= KNOWN_MAX {
+            // All at once: asking again costs a question to a peer, and this needs no order of use.
+            known.clear();
+        }
+        known.insert(function, registration.clone());
+        Ok(registration)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<FunctionId, Registration>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(

@@ -96,6 +96,11 @@ impl Node {
         format!("http://{}", self.addr)
     }
 
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     /// One request on a connection of its own.
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         http::call(self.addr, method, path, headers, body)

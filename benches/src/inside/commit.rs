@@ -167,6 +167,7 @@ fn finished() -> Finished {
             log: Bytes::new(),
         },
         payer: None,
+        via: None,
     }
 }
 

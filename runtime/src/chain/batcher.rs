@@ -17,7 +17,7 @@ use crate::store::{BatchDraft, Facts, Particulars};
 /// would add waiting and save nothing.
 pub(super) const BATCH_RECEIPTS_MAX: usize = 1024;
 /// Bytes after which a batch is closed. One submission is far below 1 MiB (two bodies of 16 KiB, documents
-/// and run below 256 KiB), so a batch stays below the journal's 8 MiB.
+/// and run below 256 KiB, papers of a forward below 64 KiB), so a batch stays below the journal's 8 MiB.
 pub(super) const BATCH_LEN: usize = 4 << 20;
 const _: () = assert!(BATCH_LEN + (2 << 20) <= crate::store::COMMIT_LEN_MAX);
 const _: () = assert!(BATCH_RECEIPTS_MAX <= talea_ledger::batch::RECEIPTS_MAX);

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use talea_ledger::merkle::LeafIndex;
 use talea_ledger::{
-    Document as _, Fuel, Input, InputId, Outcome, OutputId, Pages, Proof, PublicKey, Receipt,
-    ReceiptId, ReceiptPayment, Run, RunId, Sealed, SealedBatch, Tal, UnixNanos,
+    Document as _, Forwarded, Fuel, Input, InputId, Outcome, OutputId, Pages, Proof, PublicKey,
+    Receipt, ReceiptId, ReceiptPayment, Run, RunId, Sealed, SealedBatch, Tal, UnixNanos,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -48,6 +48,17 @@ pub struct Finished {
     pub execution: Execution,
     /// Who signed the run, if it is paid.
     pub payer: Option<PublicKey>,
+    /// How another host came to run it; nothing for a run that was executed here.
+    pub via: Option<Via>,
+}
+
+/// What the receipt of a forwarded run names, and the papers that are kept beside it.
+#[derive(Debug, Clone)]
+pub struct Via {
+    /// The draw and the other host's receipt.
+    pub named: Forwarded,
+    /// The encoded papers, never empty.
+    pub papers: Bytes,
 }
 
 /// A receipt that is on the disk.
@@ -161,6 +172,7 @@ pub(super) struct Claim {
     peak_pages: Pages,
     input_len: u64,
     output_len: u64,
+    forwarded: Option<Forwarded>,
 }
 
 /// Where a queued run's answer will come.
@@ -204,7 +216,7 @@ impl Claim {
             output: names.output,
             payment,
             run: names.run,
-            forwarded: None,
+            forwarded: self.forwarded,
             bill: talea_ledger::price::bill(&run.price, self.fuel, body_bytes, cap),
             fuel: self.fuel,
             output_len: self.output_len,
@@ -294,7 +306,7 @@ impl Mailbox {
         output_place: BodyPlace,
     ) -> Result<Answered, RecordError> {
         let Finished { run, run_payload, run_sealed, input_payload, .. } = finished;
-        let (execution, payer) = (finished.execution, finished.payer);
+        let (execution, payer, via) = (finished.execution, finished.payer, finished.via);
         // Hashed once, when the run was made or compared with what was sent.
         debug_assert_eq!(InputId::of(&input_payload), run.input, "the run names its input");
         debug_assert_eq!(run.payment.is_some(), run_sealed.is_some() && payer.is_some());
@@ -307,6 +319,7 @@ impl Mailbox {
             peak_pages: execution.peak_pages,
             input_len: finished.input_body.len() as u64,
             output_len: execution.output_body.len() as u64,
+            forwarded: via.as_ref().map(|via| via.named),
         };
         let particulars = Particulars {
             run: match run_sealed {
@@ -317,6 +330,7 @@ impl Mailbox {
             output: execution.output.encode().into(),
             input_body: input_place,
             output_body: output_place,
+            via: via.map(|via| via.papers),
         };
         let (answer, answered) = oneshot::channel();
         let submission = Box::new(Submission { claim, run_payload, particulars, epoch, answer });

@@ -110,6 +110,11 @@ impl KeptReceipt {
         &self.stored.particulars.output
     }
 
+    /// Of a run that another host executed, the papers that say how.
+    pub fn via(&self) -> Option<&Bytes> {
+        self.stored.particulars.via.as_ref()
+    }
+
     /// The path to the signed batch.
     pub fn proof(&self) -> Result<Proof, KeptError> {
         let index = LeafIndex::new(self.stored.index);

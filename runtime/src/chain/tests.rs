@@ -107,6 +107,7 @@ fn finished(paid: Option<(u8, u64)>, salt: u8, input_body: Bytes, output_body: B
         run_payload: run.encode().into(),
         run_sealed: paid.map(|(seed, _)| sign::seal_document(&payer(seed), &run)),
         payer: paid.map(|(seed, _)| payer(seed).public()),
+        via: None,
         run,
         input_payload: input.encode().into(),
         input,

@@ -57,6 +57,9 @@ fn lines(id: ReceiptId, receipt: &Receipt) -> Vec<(&'static str, String)> {
         ]),
         None => lines.push(("payer", "nobody: a free call".to_owned())),
     }
+    if let Some(forwarded) = &receipt.forwarded {
+        lines.push(("via", format!("{}, drawn as {}", forwarded.receipt, forwarded.draw)));
+    }
     lines.extend([
         ("host", receipt.host.to_string()),
         ("at", rfc3339(receipt.at.0)),
@@ -98,6 +101,12 @@ pub(super) fn json(id: ReceiptId, receipt: &Receipt) -> Value {
             "channel": payment.channel.to_string(),
             "sequence": payment.sequence.to_string(),
             "owed": payment.owed.to_string(),
+        });
+    }
+    if let Some(forwarded) = &receipt.forwarded {
+        view["via"] = json!({
+            "draw": forwarded.draw.to_string(),
+            "receipt": forwarded.receipt.to_string(),
         });
     }
     view

@@ -25,6 +25,8 @@ const CALL_EVENTS: &str = "talea::call";
   talea node --data /var/lib/talea --config /etc/talea.toml
   talea node --data ./data --listen 0.0.0.0:7600 --payers did:key:z6Mk.. --price-per-call 10
   talea node --data ./data --join /ip4/192.0.2.1/tcp/7601/p2p/12D3Koo..   become a node of that node's network
+  talea node --data ./gate --join /ip4/.. --set forward.when=always --set forward.budget=50000000
+                                                    run no paid call, have other hosts run them and pay them
   talea node --data ./data --set http.body=1MiB --check   print the settings and end
 
 A node is a development network of its own unless the settings, its data folder or --join say otherwise. It opens a

@@ -137,6 +137,13 @@ async fn obtain_whole(
             .or_exit(Exit::Mismatch, || format!("receipt {receipt} does not hold"))?;
         let function = checked.receipt().document().function;
         bundle.function = papers::fetch_function(&client, function).await.ok();
+        // A gateway that passed the call on may not hold it; who ran it does.
+        if bundle.function.is_none()
+            && let Some(forward) = checked.forward()
+            && let Some(theirs) = client.of_peer(&forward.receipt().document().host).await
+        {
+            bundle.function = papers::fetch_function(&theirs, function).await.ok();
+        }
     }
     Ok(bundle)
 }

@@ -9,7 +9,6 @@ pub(super) mod commands;
 pub(super) mod fund;
 pub(super) mod runs;
 pub(super) mod session;
-pub(super) mod tally;
 pub(super) mod witness;
 
 use std::fs::{self, File, OpenOptions};

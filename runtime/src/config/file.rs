@@ -39,6 +39,7 @@ section!(
 section!(RawPrice, "price.", [per_call, rate, per_kib]);
 section!(RawCredit, "credit.", [payers, cap]);
 section!(RawChannels, "channels.", [watermark, exposure, redeem]);
+section!(RawForward, "forward.", [when, budget, escrow, time]);
 section!(RawFree, "free.", [calls, per_second, burst]);
 section!(RawDeploy, "deploy.", [anyone, keys]);
 section!(RawLimits, "limits.", [fuel, fuel_max, memory, output, log]);
@@ -79,6 +80,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     channels: RawChannels,
     #[serde(default)]
+    forward: RawForward,
+    #[serde(default)]
     free: RawFree,
     #[serde(default)]
     deploy: RawDeploy,
@@ -109,6 +112,7 @@ impl RawConfig {
         found.extend(self.price.values());
         found.extend(self.credit.values());
         found.extend(self.channels.values());
+        found.extend(self.forward.values());
         found.extend(self.free.values());
         found.extend(self.deploy.values());
         found.extend(self.limits.values());
@@ -150,6 +154,12 @@ pub(super) fn render(config: &Config) -> String {
     put(format!("watermark = {}", config.channels.watermark.0));
     put(format!("exposure = {}", config.channels.exposure.0));
     put(format!("redeem = {}", config.channels.redeem.0));
+    let forward = &config.forward;
+    put("\n[forward]".to_owned());
+    put(format!("when = \"{}\"", forward.when.word()));
+    put(format!("budget = {}", forward.budget.0));
+    put(format!("escrow = {}", forward.escrow.0));
+    put(format!("time = \"{}ms\"", forward.time_max.as_millis()));
     put("\n[free]".to_owned());
     put(format!("calls = {}", config.free.calls));
     put(format!("per_second = {}", config.free.per_second.unwrap_or(0)));

@@ -12,7 +12,7 @@ use super::{ConfigError, FILE_VARIABLE, Origin, Sources};
 
 /// Every setting and its default, as a file would give it. Empty: no default, or one that depends on
 /// other settings and is chosen in `config`.
-pub(super) const DEFAULTS: [(&str, &str); 56] = [
+pub(super) const DEFAULTS: [(&str, &str); 60] = [
     ("listen", "127.0.0.1:7600"),
     ("addr_file", ""),
     ("data", ""),
@@ -46,6 +46,13 @@ pub(super) const DEFAULTS: [(&str, &str); 56] = [
     ("channels.exposure", "0"),
     // A redeem costs its host a fee of some ten tal: one in ten thousand of what it brings.
     ("channels.redeem", "100000"),
+    ("forward.when", "busy"),
+    // Money of one's own that others hold: nobody's wish unless he says so.
+    ("forward.budget", "0"),
+    // Ten runs of five billion fuel at 200 tal per million.
+    ("forward.escrow", "10000000"),
+    // As long as another host gives a run by default.
+    ("forward.time", "400s"),
     ("free.calls", "true"),
     ("free.per_second", ""),
     // Two seconds' worth at the default rate: a page that loads with 200 calls at once.

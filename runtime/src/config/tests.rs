@@ -159,6 +159,27 @@ fn variables_of_other_tools_are_left_alone() {
 }
 
 #[test]
+fn calls_are_passed_on_only_with_a_budget() {
+    let forward = |flags: &[(&str, &str)]| {
+        let flags = [&[("data", "d")][..], flags].concat();
+        let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let sources = Sources { flags: flags.collect(), ..Sources::default() };
+        Config::load(&sources).map(|config| config.forward)
+    };
+    let by_default = forward(&[]).unwrap();
+    assert_eq!((by_default.when, by_default.is_on()), (Forwarding::Busy, false));
+    assert!(forward(&[("forward.budget", "1")]).unwrap().is_on());
+    let never = [("forward.budget", "1"), ("forward.when", "never")];
+    assert!(!forward(&never).unwrap().is_on());
+    let always = [("forward.budget", "1"), ("forward.when", "always")];
+    assert_eq!(forward(&always).unwrap().when, Forwarding::Always);
+    for wrong in [("forward.when", "sometimes"), ("forward.escrow", "0"), ("forward.time", "0s")] {
+        let fault = forward(&[wrong]).unwrap_err().to_string();
+        assert!(fault.contains(wrong.0), "{fault}");
+    }
+}
+
+#[test]
 fn what_is_open_depends_on_who_can_reach_it() {
     let local = load("data = \"d\"", &[], &[]).unwrap();
     assert!(local.http.open_lists && local.free.per_second.is_none());

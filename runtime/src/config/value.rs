@@ -9,7 +9,7 @@ use std::time::Duration;
 use talea_ledger::{NetworkId, PublicKey};
 use toml::Value;
 
-use super::LogFormat;
+use super::{Forwarding, LogFormat};
 
 type Parsed<T> = Result<T, &'static str>;
 
@@ -86,6 +86,12 @@ pub(super) fn log_format(value: &Value) -> Parsed<LogFormat> {
         Ok("json") => Ok(LogFormat::Json),
         _ => Err("text or json"),
     }
+}
+
+pub(super) fn forwarding(value: &Value) -> Parsed<Forwarding> {
+    const EXPECTED: &str = "never, missing, busy or always";
+    let text = text(value).map_err(|_| EXPECTED)?;
+    Forwarding::ALL.into_iter().find(|when| when.word() == text).ok_or(EXPECTED)
 }
 
 /// A list in a file; in a variable or flag the same keys with commas between them.

@@ -4,6 +4,7 @@
 //! What only some may read needs a signed request; every write is a signed document.
 //! Absent: sessions, tokens and cookies: every right is a signature.
 
+mod forwards;
 mod fraud;
 mod functions;
 mod ledger;
@@ -114,7 +115,7 @@ pub(super) struct Route {
 }
 
 /// All of them.
-pub(super) const ROUTES: [Route; 28] = [
+pub(super) const ROUTES: [Route; 29] = [
     Route { path: "/", allowed: "GET, HEAD", serve: || get(operations::page) },
     Route {
         path: "/functions",
@@ -145,6 +146,7 @@ pub(super) const ROUTES: [Route; 28] = [
     Route { path: "/network", allowed: "GET, HEAD", serve: || get(ledger::network) },
     Route { path: "/peers", allowed: "GET, HEAD", serve: || get(peers::list) },
     Route { path: "/offers", allowed: "GET, HEAD", serve: || get(offers::list) },
+    Route { path: "/forwards", allowed: "GET, HEAD", serve: || get(forwards::list) },
     Route { path: "/vouchers", allowed: "POST", serve: || post(vouchers::give) },
     Route { path: "/vouchers/{channel}", allowed: "GET, HEAD", serve: || get(vouchers::of_one) },
     Route { path: "/vouchers/{channel}/redeem", allowed: "POST", serve: || post(vouchers::redeem) },

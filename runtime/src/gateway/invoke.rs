@@ -8,17 +8,20 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use talea_ledger::message::{Method, Path};
-use talea_ledger::{Document as _, FunctionId, UnixNanos};
+use talea_ledger::{Document as _, FunctionId, Registration, UnixNanos};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::contain::contained;
+use super::forward::{self, ForwardError, Forwarder};
 use super::reply::{self, Papers, Recorded};
 use super::respond::Fault;
 use super::{Gateway, ReplyBody, parse, repeat};
-use crate::auth::{Admission, Authorized};
+use crate::auth::{Admission, Authorized, Caller};
 use crate::call::Call;
-use crate::chain::{self, Finished};
-use crate::registry::{Order, OrderParts};
+use crate::chain::{self, Finished, Via};
+use crate::config::Forwarding;
+use crate::executor::{ExecuteError, Execution};
+use crate::registry::{Lacking, Order, OrderParts};
 
 /// Runs a function for a request.
 pub(super) async fn invoke(
@@ -36,12 +39,19 @@ pub(super) async fn invoke(
             return Box::pin(repeat::repeat(gateway, receipt, wants_receipt)).await;
         }
     };
-    if doors.supply.is_some()
-        && let lacking @ Some(_) = doors.registry.lacking(&authorized)?
-    {
-        Box::pin(gateway.bring(lacking)).await?;
-    }
-    let plan = doors.registry.resolve(*authorized)?;
+    let way = Way::of(gateway, &authorized);
+    let lacking = match doors.supply.is_some() {
+        true => doors.registry.lacking(&authorized)?,
+        false => None,
+    };
+    let elsewhere = match lacking.is_some() || way == Way::Elsewhere {
+        true => Box::pin(bring(gateway, lacking, &authorized, way)).await?,
+        false => None,
+    };
+    let (plan, way) = match elsewhere {
+        None => (doors.registry.resolve(*authorized)?, way),
+        Some(known) => (doors.registry.resolve_elsewhere(*authorized, known)?, Way::Elsewhere),
+    };
     // While it is in use it does not give its room to another one.
     let in_use = match &doors.supply {
         Some(supply) => supply.begin(plan.function().registration.function, plan.is_paid()).await?,
@@ -50,7 +60,7 @@ pub(super) async fn invoke(
     let held = gateway.bodies.read(body, gateway.http.body_len_max).await?;
     let order = Box::new(doors.registry.order(plan, held.bytes.clone())?);
     if order.payer().is_none() {
-        let response = carry_out(gateway, order, since, wants_receipt).await;
+        let response = carry_out(gateway, order, since, (wants_receipt, Way::Here)).await;
         drop((held, permit, in_use));
         return response;
     }
@@ -58,7 +68,7 @@ pub(super) async fn invoke(
     let (tell, told) = oneshot::channel();
     let owner = gateway.clone();
     gateway.tasks.start(async move {
-        let carrying = pin!(carry_out(&owner, order, since, wants_receipt));
+        let carrying = pin!(carry_out(&owner, order, since, (wants_receipt, way)));
         let carried = contained(carrying).await;
         drop((held, permit, in_use));
         // Nobody may be there any more; the receipt is.
@@ -81,6 +91,81 @@ enum Admitted {
     Repeat(talea_ledger::ReceiptId),
 }
 
+/// Where a call may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Here and nowhere else.
+    Here,
+    /// Here, or elsewhere when it cannot be had here.
+    HereFirst,
+    /// Here, or elsewhere also when too much runs here.
+    HereUnlessBusy,
+    /// Elsewhere.
+    Elsewhere,
+}
+
+impl Way {
+    /// What the settings say about a call. One that nobody pays for, or that was passed on once, goes no further.
+    fn of(gateway: &Gateway, authorized: &Authorized) -> Self {
+        let Some(when) = gateway.forwarder.as_ref().map(Forwarder::when) else { return Self::Here };
+        let may =
+            matches!(authorized.caller(), Caller::Paid(_)) && !authorized.call().is_forwarded();
+        match when {
+            // Where nothing runs here, it is refused for that reason.
+            Forwarding::Always => Self::Elsewhere,
+            _ if !may => Self::Here,
+            Forwarding::Never => Self::Here,
+            Forwarding::Missing => Self::HereFirst,
+            Forwarding::Busy => Self::HereUnlessBusy,
+        }
+    }
+}
+
+/// Brings a function that is not here; or gives its registration, when another host is to run it.
+async fn bring(
+    gateway: &Arc<Gateway>,
+    lacking: Option<Lacking>,
+    authorized: &Authorized,
+    way: Way,
+) -> Result<Option<Registration>, Fault> {
+    if way != Way::Elsewhere {
+        match gateway.bring(lacking).await {
+            // It is here now; or nobody has it, so nobody can run it either.
+            Ok(()) => return Ok(None),
+            Err(fault) if way == Way::Here => return Err(fault),
+            Err(_) => {}
+        }
+    } else if matches!(authorized.caller(), Caller::Free) {
+        return Err(ForwardError::Unpaid.into());
+    } else if authorized.call().is_forwarded() {
+        return Err(ForwardError::Twice.into());
+    }
+    let registry = &gateway.doors.registry;
+    let Some((function, owner)) = registry.named(authorized.call().target())? else {
+        return Ok(None);
+    };
+    let Some(supply) = &gateway.doors.supply else { return Ok(None) };
+    Ok(Some(supply.registration(function, owner).await?))
+}
+
+/// Runs it here, or has another host run it.
+async fn execute(
+    gateway: &Arc<Gateway>,
+    order: &Order,
+    at: UnixNanos,
+    way: Way,
+) -> Result<(Execution, Option<Via>), Fault> {
+    if way != Way::Elsewhere {
+        match gateway.doors.executor.run(order.invocation()).await {
+            Ok(execution) => return Ok((execution, None)),
+            Err(ExecuteError::Saturated) if way == Way::HereUnlessBusy => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (execution, via) = Box::pin(forward::forward(gateway, order, at)).await?;
+    Ok((execution, Some(via)))
+}
+
 /// Waits while the same run is under way on another connection: its receipt will answer this one.
 async fn admit(gateway: &Gateway, call: Call) -> Result<Admitted, Fault> {
     let mut call = call;
@@ -99,13 +184,13 @@ async fn admit(gateway: &Gateway, call: Call) -> Result<Admitted, Fault> {
 
 /// Hand-off 1 to the executor, hand-off 2 to the chain; then the answer.
 async fn carry_out(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     order: Box<Order>,
     since: UnixNanos,
-    wants_receipt: bool,
+    (wants_receipt, way): (bool, Way),
 ) -> Result<Response<ReplyBody>, Fault> {
     let doors = &gateway.doors;
-    let execution = doors.executor.run(order.invocation()).await?;
+    let (execution, via) = execute(gateway, &order, since, way).await?;
     let output = execution.output.clone();
     let body = execution.output_body.clone();
     let OrderParts {
@@ -132,6 +217,7 @@ async fn carry_out(
         input_body,
         execution,
         payer,
+        via,
     };
     let recorded = doors.chain.record(finished).await?;
     if !log.is_empty() && !recorded.is_repeat {

@@ -57,6 +57,15 @@ pub(super) struct ReceiptView {
     bill: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     payment: Option<PaymentView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<ViaView>,
+}
+
+/// How another host came to run it, and its receipt.
+#[derive(Debug, Serialize)]
+struct ViaView {
+    draw: String,
+    receipt: String,
 }
 
 /// The payer's side of a receipt.
@@ -95,6 +104,10 @@ impl ReceiptView {
             price: PriceView::from(&receipt.price),
             bill: receipt.bill.to_string(),
             payment,
+            via: receipt.forwarded.as_ref().map(|forwarded| ViaView {
+                draw: forwarded.draw.to_string(),
+                receipt: forwarded.receipt.to_string(),
+            }),
         }
     }
 }

@@ -34,7 +34,7 @@ const CLASSES: [(RouteClass, &str); 5] = [
 ];
 
 /// Where the ledger and the market are asked.
-const LEDGER_PATHS: [&str; 9] = [
+const LEDGER_PATHS: [&str; 10] = [
     "/transactions",
     "/blocks",
     "/accounts",
@@ -44,6 +44,7 @@ const LEDGER_PATHS: [&str; 9] = [
     "/vouchers",
     "/fraud",
     "/offers",
+    "/forwards",
 ];
 
 impl RouteClass {

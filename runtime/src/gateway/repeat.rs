@@ -57,6 +57,10 @@ pub(super) async fn repeat(
 
 /// The output's body by running again, if everything that takes is still kept.
 async fn again(gateway: &Gateway, kept: &KeptReceipt) -> Result<Option<Bytes>, Fault> {
+    // Another host ran it; here the function may not even be.
+    if kept.receipt().forwarded.is_some() {
+        return Ok(None);
+    }
     let Some(input_body) = gateway.doors.receipts.input_body(kept).map_err(Fault::kept)? else {
         return Ok(None);
     };

@@ -19,6 +19,7 @@ const FUEL: HeaderName = HeaderName::from_static("talea-fuel");
 const BILL: HeaderName = HeaderName::from_static("talea-bill");
 const FUNCTION: HeaderName = HeaderName::from_static("talea-function");
 const OUTCOME: HeaderName = HeaderName::from_static("talea-outcome");
+const VIA: HeaderName = HeaderName::from_static("talea-via");
 const RECEIPT_PAYLOAD: HeaderName = HeaderName::from_static("talea-receipt-payload");
 const RECEIPT_PROOF: HeaderName = HeaderName::from_static("talea-receipt-proof");
 const RUN_PAYLOAD: HeaderName = HeaderName::from_static("talea-run-payload");
@@ -26,7 +27,7 @@ const INPUT_PAYLOAD: HeaderName = HeaderName::from_static("talea-input-payload")
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Headers of ours that a page of another origin may read.
-pub(super) const EXPOSED: &str = "talea-receipt, talea-fuel, talea-bill, talea-function, talea-outcome, \
+pub(super) const EXPOSED: &str = "talea-receipt, talea-fuel, talea-bill, talea-function, talea-outcome, talea-via, \
      talea-receipt-payload, talea-receipt-proof, talea-run-payload, talea-input-payload, \
      payment-required, preference-applied, retry-after, traceparent";
 
@@ -108,6 +109,9 @@ pub(super) fn reply(recorded: Recorded<'_>) -> Response<ReplyBody> {
     headers.insert(BILL, HeaderValue::from(receipt.bill.0));
     headers.insert(FUNCTION, text(receipt.function));
     headers.insert(OUTCOME, outcome(&receipt.outcome));
+    if let Some(forwarded) = &receipt.forwarded {
+        headers.insert(VIA, text(forwarded.receipt));
+    }
     response
 }
 

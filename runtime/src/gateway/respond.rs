@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 pub(crate) use self::code::Code;
 use super::contain::Panicked;
 use super::control::ControlError;
+use super::forward::{ForwardError, HopError};
 use super::offer;
 use super::parse::BodyError;
 use super::{ReplyBody, full};
@@ -22,6 +23,7 @@ use crate::chain::RecordError;
 use crate::chain::channels::ChannelError;
 use crate::executor::{CompileError, ExecuteError, LoadError, PrepareError, Refusal};
 use crate::ledger::{LedgerReadError, SubmitError};
+use crate::purse::PurseError;
 use crate::registry::{OrderError, ResolveError};
 use crate::store::{ReadError, ShelfError};
 use crate::supply::BringError;
@@ -74,6 +76,8 @@ pub(crate) enum Fault {
     Stopping,
     #[error(transparent)]
     Bring(#[from] BringError),
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// The ledger has not caught up with its peers.
     #[error("the ledger is not yet as far as its peers'")]
     NotInStep,
@@ -257,6 +261,7 @@ fn answer(fault: &Fault) -> Answer {
         Fault::Overloaded => Answer::ours(Code::Overloaded),
         Fault::Stopping => Answer::ours(Code::ShuttingDown),
         Fault::Bring(fault) => of_bring(fault),
+        Fault::Forward(fault) => of_forward(fault),
         Fault::NotInStep => Answer::ours(Code::NotInStep),
         Fault::NotWriting => Answer::ours(Code::StorageUnavailable),
         Fault::View(_) | Fault::Task(_) | Fault::Panicked(_) => Answer::ours(Code::Internal),
@@ -265,13 +270,47 @@ fn answer(fault: &Fault) -> Answer {
 
 fn of_bring(fault: &BringError) -> Answer {
     match fault {
-        BringError::Absent(_) => Answer::theirs(Code::FunctionUnknown, fault),
+        BringError::Absent(_) | BringError::Off(_) => Answer::theirs(Code::FunctionUnknown, fault),
         BringError::Withheld { .. } => Answer::theirs(Code::FunctionUnreachable, fault),
         BringError::Busy => Answer::ours(Code::Overloaded),
         BringError::Full { .. } => Answer::ours(Code::StorageFull),
         BringError::Prepare(fault) => of_prepare(fault),
         BringError::Shelf(_) => Answer::ours(Code::StorageUnavailable),
         BringError::Task(_) => Answer::ours(Code::Internal),
+    }
+}
+
+/// What became of a call that was to be passed on. The other host is named; what it said of itself is not.
+fn of_forward(fault: &ForwardError) -> Answer {
+    let theirs = |code| Answer::theirs(code, fault);
+    match fault {
+        ForwardError::Unpaid => theirs(Code::PaymentRequired),
+        ForwardError::Twice => theirs(Code::ForwardedAlready),
+        ForwardError::NoHost => theirs(Code::ForwardNoHost),
+        ForwardError::Purse(
+            PurseError::Budget { .. } | PurseError::Lock(_) | PurseError::Late(_),
+        ) => Answer::ours(Code::ForwardUnfunded),
+        ForwardError::Purse(PurseError::Shelf(_)) | ForwardError::Ledger(_) => {
+            Answer::ours(Code::StorageUnavailable)
+        }
+        ForwardError::Purse(PurseError::Task(_)) | ForwardError::Task(_) => {
+            Answer::ours(Code::Internal)
+        }
+        ForwardError::Hop { host, source } => {
+            let code = match source {
+                HopError::Late => Code::ForwardLate,
+                HopError::Unreachable(_) | HopError::Broken(_) => Code::ForwardUnreachable,
+                HopError::TooLong | HopError::Meaning(_) | HopError::Request(_) => {
+                    Code::ForwardUnfit
+                }
+                HopError::Refused(..) => Code::ForwardRefused,
+            };
+            theirs(code).with("host", host)
+        }
+        ForwardError::Refused { host, code, .. } => {
+            theirs(Code::ForwardRefused).with("host", host).with("reason", code)
+        }
+        ForwardError::Unfit { host, .. } => theirs(Code::ForwardUnfit).with("host", host),
     }
 }
 

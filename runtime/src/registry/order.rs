@@ -176,6 +176,21 @@ impl Order {
         self.payer.as_ref().map(|paid| paid.payer())
     }
 
+    /// The run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The input document.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// The input's body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// The input document's bytes.
     pub fn input_payload(&self) -> &Bytes {
         &self.input_payload

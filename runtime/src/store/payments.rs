@@ -77,7 +77,7 @@ pub struct PaymentShelf {
     database: Database,
 }
 
-fn database(error: impl Into<redb::Error>) -> PaymentsError {
+pub(super) fn database(error: impl Into<redb::Error>) -> PaymentsError {
     PaymentsError::Database(Box::new(error.into()))
 }
 

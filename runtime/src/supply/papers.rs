@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use talea_gossip::{Gossip, PIECE_LEN_MAX, Wanted};
 use talea_ledger::bundle::BundledRun;
+use talea_ledger::draw::Forward;
 use talea_ledger::{Bundle, DecodeError, Document as _, PublicKey, ReceiptId, Sealed};
 use tokio::task::JoinSet;
 
@@ -18,8 +19,8 @@ pub enum PapersError {
     /// What is kept could not be read.
     #[error(transparent)]
     Kept(#[from] KeptError),
-    /// The run's envelope is none.
-    #[error("the run is not what was signed")]
+    /// The run's envelope is none, or the papers of its forward are not.
+    #[error("what was kept beside a receipt cannot be read")]
     Run(#[from] DecodeError),
     /// A part is longer than papers hold.
     #[error("a kept part is longer than a bundle holds")]
@@ -50,7 +51,7 @@ pub fn bundle(
         input: Some(kept.input().to_vec().try_into().map_err(too_long)?),
         output: Some(kept.output().to_vec().try_into().map_err(too_long)?),
         run,
-        forward: None,
+        forward: kept.via().map(|papers| Forward::decode(papers)).transpose()?.map(Box::new),
         proof: kept.proof()?,
         input_body: body(input_body)?,
         output_body: body(output_body)?,

@@ -81,14 +81,22 @@ struct Sent {
     at: UnixNanos,
 }
 
-/// A request for a redeem now.
+/// A request for one transaction now.
 #[derive(Debug)]
 pub struct Ask {
-    channel: ChannelId,
+    what: Wanted,
     answer: oneshot::Sender<Result<TransactionId, CollectError>>,
 }
 
-/// Where a redeem can be asked for; clones share the queue.
+#[derive(Debug)]
+enum Wanted {
+    /// The best voucher of a channel redeemed.
+    Redeem(ChannelId),
+    /// What the node does as a payer of others. It goes through here because one hand counts the account's nonces.
+    Pay(Box<Action>),
+}
+
+/// Where a redeem can be asked for, or any other transaction in the node's name; clones share the queue.
 #[derive(Debug, Clone)]
 pub struct Desk(mpsc::Sender<Ask>);
 
@@ -153,8 +161,17 @@ pub fn desk() -> (Desk, mpsc::Receiver<Ask>) {
 impl Desk {
     /// Has the best voucher of a channel redeemed now.
     pub async fn redeem(&self, channel: ChannelId) -> Result<TransactionId, CollectError> {
+        self.ask(Wanted::Redeem(channel)).await
+    }
+
+    /// Has a transaction of the node's account made and handed in.
+    pub async fn pay(&self, action: Action) -> Result<TransactionId, CollectError> {
+        self.ask(Wanted::Pay(Box::new(action))).await
+    }
+
+    async fn ask(&self, what: Wanted) -> Result<TransactionId, CollectError> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Ask { channel, answer }).map_err(|error| match error {
+        self.0.try_send(Ask { what, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => CollectError::Busy,
             mpsc::error::TrySendError::Closed(_) => CollectError::Closed,
         })?;
@@ -180,9 +197,13 @@ impl Collector {
                 () = tokio::time::sleep(ROUND) => None,
             };
             match asked {
-                Some(Ask { channel, answer }) => {
+                Some(Ask { what, answer }) => {
+                    let answered = match what {
+                        Wanted::Redeem(channel) => self.redeem(channel).await,
+                        Wanted::Pay(action) => self.pay(*action).await,
+                    };
                     // Whoever asked may have gone.
-                    let _ = answer.send(self.redeem(channel).await);
+                    let _ = answer.send(answered);
                 }
                 None => {
                     let round = self.round().await;
@@ -233,6 +254,17 @@ impl Collector {
         self.hand_in(nonce, errand).await
     }
 
+    /// One transaction of the node as a payer, behind those that are on their way.
+    async fn pay(&mut self, action: Action) -> Result<TransactionId, CollectError> {
+        let now = self.clock.now();
+        let nonce = match (self.next_nonce(now), self.sent) {
+            (Some(nonce), _) => nonce,
+            (None, Some(sent)) => sent.next,
+            (None, None) => return Err(CollectError::Busy),
+        };
+        self.submit(nonce, action).await
+    }
+
     /// The nonce of the next transaction, unless the last one is still on its way.
     fn next_nonce(&mut self, now: UnixNanos) -> Option<Nonce> {
         let known = self.planner.till.ledger().head().account(&self.planner.host).nonce;
@@ -252,25 +284,15 @@ impl Collector {
         errand: Errand,
     ) -> Result<TransactionId, CollectError> {
         let Errand { channel, what, action } = errand;
-        let transaction = Transaction {
-            action,
-            network: self.notary.network(),
-            sender: self.notary.public(),
-            nonce,
-            builds_on: None,
-        };
+        let transaction = self.made(nonce, action);
         let id = transaction.id();
         if what == What::Batch {
             let till = Arc::clone(&self.planner.till);
             let noted = tokio::task::spawn_blocking(move || till.put_claim(id, channel)).await;
             noted.map_err(|_| CollectError::Closed)??;
         }
-        let envelope = self.notary.transaction(&transaction).encode();
-        let submitted = self.planner.till.ledger().submit(envelope).await;
-        match submitted {
+        match self.send(nonce, &transaction).await {
             Ok(id) => {
-                let next = nonce.saturating_add(Nonce(1));
-                self.sent = Some(Sent { next, at: self.clock.now() });
                 tracing::info!(%channel, transaction = %id, ?what, "handed in");
                 Ok(id)
             }
@@ -288,6 +310,35 @@ impl Collector {
                 Err(CollectError::Refused(code))
             }
         }
+    }
+}
+
+impl Collector {
+    async fn submit(
+        &mut self,
+        nonce: Nonce,
+        action: Action,
+    ) -> Result<TransactionId, CollectError> {
+        let transaction = self.made(nonce, action);
+        self.send(nonce, &transaction).await.map_err(CollectError::Refused)
+    }
+
+    fn made(&self, nonce: Nonce, action: Action) -> Transaction {
+        let (network, sender) = (self.notary.network(), self.notary.public());
+        Transaction { action, network, sender, nonce, builds_on: None }
+    }
+
+    /// Hands a transaction in; the code of the refusal otherwise.
+    async fn send(
+        &mut self,
+        nonce: Nonce,
+        transaction: &Transaction,
+    ) -> Result<TransactionId, String> {
+        let envelope = self.notary.transaction(transaction).encode();
+        let id = self.planner.till.ledger().submit(envelope).await?;
+        let next = nonce.saturating_add(Nonce(1));
+        self.sent = Some(Sent { next, at: self.clock.now() });
+        Ok(id)
     }
 }
 

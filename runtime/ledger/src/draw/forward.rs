@@ -1,10 +1,11 @@
 //! What ties a forwarded run together: the caller's receipt, the draw, and the receipt of the host that was drawn.
 
-use crate::audit::{self, Field};
+use crate::audit;
+use crate::audit::Field as ReceiptField;
 use crate::batch::{Proof, verify_receipt};
 use crate::block::Header;
 use crate::bundle::{BundledRun, ReceiptPayload};
-use crate::codec::{List, record};
+use crate::codec::{self, DecodeError, Field, List, record};
 use crate::draw::{CANDIDATES_MAX, Draw, DrawError};
 use crate::id::{DrawId, PublicKey, ReceiptId, RunId};
 use crate::offer::Offer;
@@ -66,7 +67,7 @@ pub enum ForwardError {
     Run(&'static str),
     /// The inner receipt is not one for the gateway's own run, or another key paid for that.
     #[error("the inner receipt's {0} is not that of the gateway's own run")]
-    Inner(Field),
+    Inner(ReceiptField),
     /// The gateway told its caller something else than it was told.
     #[error("the gateway's receipt differs from the inner one in {0}")]
     Receipt(&'static str),
@@ -84,6 +85,19 @@ pub struct CheckedForward {
 // === impl Forward ===
 
 impl Forward {
+    /// No papers are longer.
+    pub const LEN_MAX: usize = <Self as Field>::LEN_MAX;
+
+    /// The papers alone, as a gateway keeps them beside its receipt.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::to_bytes(self, 8192)
+    }
+
+    /// Reads papers that fill `bytes` to the last byte.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::from_bytes(bytes, Self::LEN_MAX)
+    }
+
     /// Checks the papers against the caller's run and the receipt that the gateway gave for it: every signature and
     /// proof, the draw with its block and offers as far as they are here, that the host drawn is the one that
     /// executed, that the gateway ordered what its caller did, and that it passed on what it was told.
@@ -97,7 +111,7 @@ impl Forward {
             return Err(ForwardError::Inner(difference.field));
         }
         if payer != inner.document().payment.as_ref().map(|payment| payment.payer) {
-            return Err(ForwardError::Inner(Field::Payment));
+            return Err(ForwardError::Inner(ReceiptField::Payment));
         }
         let header = match &self.header {
             None => None,

@@ -16,8 +16,8 @@ use super::live::number;
 use crate::cli::client::{Client, request};
 use crate::cli::exit::{Exit, Failure, OrExit as _};
 use crate::cli::wallet::runs::RunBook;
-use crate::cli::wallet::tally::Tally;
 use crate::cli::wallet::witness::Contradiction;
+use talea_runtime::purse::Tally;
 
 /// What a host says when a voucher counts more functions than one redeem lists.
 const TOO_MANY_PARTS: &str = "voucher_parts";

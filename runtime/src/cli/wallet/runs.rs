@@ -21,8 +21,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use talea_ledger::{ChannelId, Sequence};
 
-use super::tally::Tally;
 use super::{Home, make_private_folder, replace_private};
+use talea_runtime::purse::Tally;
 
 /// Answered orders kept per channel, so that the last few answers can be asked for again.
 const ANSWERED_KEPT: usize = 16;

@@ -11,11 +11,13 @@ use super::query::Query;
 use super::{ControlError, Here, Served, accepts, gateway};
 use crate::auth::{RegistrationFault, RequestError};
 use crate::call::Target;
+use crate::config::Forwarding;
 use crate::executor;
+use crate::gateway::forward::Forwarder;
 use crate::gateway::json::FunctionView;
 use crate::gateway::respond::{Fault, json_response};
 use crate::gateway::{Gateway, ReplyBody, full};
-use crate::registry::Function;
+use crate::registry::{Function, Lacking};
 use crate::store::{Keeping, Placed, ShelfError, ShelvedFunction};
 
 const WASM: &str = "application/wasm";
@@ -109,8 +111,19 @@ async fn describe(here: Extension<Here>, text: &str, wants_wasm: bool) -> Served
     let gateway = gateway(here);
     let unreadable = || ControlError::FunctionUnreadable(text.chars().take(80).collect());
     let target = Target::parse(text).ok_or_else(unreadable)?;
-    if gateway.doors.supply.is_some() {
-        gateway.bring(gateway.doors.registry.absent(&target)?).await?;
+    if gateway.doors.supply.is_some()
+        && let Some(lacking) = gateway.doors.registry.absent(&target)?
+    {
+        let forwarder = gateway.forwarder.as_ref().filter(|_| !wants_wasm);
+        let brought = match forwarder.map(Forwarder::when) {
+            // It is run elsewhere: its registration is all that is needed here.
+            Some(Forwarding::Always) => None,
+            Some(_) => gateway.bring(Some(lacking)).await.ok(),
+            None => Some(gateway.bring(Some(lacking)).await?),
+        };
+        if brought.is_none() {
+            return elsewhere(&gateway, &target, lacking).await;
+        }
     }
     let function = gateway.doors.registry.find(&target)?;
     let id = function.registration.function;
@@ -123,12 +136,31 @@ async fn describe(here: Extension<Here>, text: &str, wants_wasm: bool) -> Served
     let inspected = tokio::task::spawn_blocking(move || executor::inspect(&wasm, profile)).await?;
     let mut view = view(&gateway, &function)?;
     view["static_fuel"] = json!(inspected?.static_fuel.to_string());
-    if let Target::Name(name) = &target
+    add_royalty(&gateway, &target, &mut view);
+    Ok(json_response(StatusCode::OK, &view))
+}
+
+/// A function that is not here and is run by other hosts: what its owner says about it, all but its length.
+async fn elsewhere(gateway: &Gateway, target: &Target, lacking: Lacking) -> Served {
+    let Some(supply) = &gateway.doors.supply else {
+        return Err(crate::registry::ResolveError::FunctionUnknown(lacking.function).into());
+    };
+    let registration = supply.registration(lacking.function, lacking.owner).await?;
+    let mut view = view(gateway, &Function { registration, len: 0 })?;
+    if let Value::Object(members) = &mut view {
+        members.remove("size");
+    }
+    view["held"] = json!(false);
+    add_royalty(gateway, target, &mut view);
+    Ok(json_response(StatusCode::OK, &view))
+}
+
+fn add_royalty(gateway: &Gateway, target: &Target, view: &mut Value) {
+    if let Target::Name(name) = target
         && let Some(record) = gateway.doors.blocks.view().head.name(name)
     {
         view["royalty_ppm"] = json!(record.royalty.get());
     }
-    Ok(json_response(StatusCode::OK, &view))
 }
 
 async fn module(gateway: &Gateway, id: FunctionId) -> Result<Bytes, Fault> {

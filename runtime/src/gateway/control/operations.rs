@@ -157,6 +157,15 @@ fn gauges(gateway: &Gateway) -> Vec<Gauge> {
         gauges.push(gauge("functions_held", "Functions held now.", count as f64));
         gauges.push(gauge("functions_held_bytes", "Bytes of their modules.", bytes as f64));
     }
+    if let Some(forwarder) = &gateway.forwarder {
+        let (passed, failed) = forwarder.counts();
+        let locked = forwarder.purse().locked();
+        gauges.extend([
+            counter("forwards_total", "Calls that another host ran for this one.", passed),
+            counter("forwards_failed_total", "Calls passed on that came to nothing.", failed),
+            gauge("forward_escrow", "Tal locked in channels to other hosts.", locked.0 as f64),
+        ]);
+    }
     gauges.extend(ledger_gauges(gateway));
     gauges
 }

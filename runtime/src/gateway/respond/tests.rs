@@ -70,6 +70,22 @@ fn every_kind_of_error_has_its_status_and_code() {
     check(RecordError::Full, 503, "storage_full");
     check(ControlError::RouteUnknown, 404, "route_unknown");
     check(ControlError::ReceiptUnknown, 404, "receipt_unknown");
+    check(ForwardError::Unpaid, 402, "payment_required");
+    check(ForwardError::Twice, 508, "forwarded_already");
+    check(ForwardError::NoHost, 503, "forward_no_host");
+    check(ForwardError::Purse(PurseError::Late(key)), 503, "forward_unfunded");
+    for (source, status, code) in [
+        (HopError::Unreachable("x".into()), 502, "forward_unreachable"),
+        (HopError::Broken("x".into()), 502, "forward_unreachable"),
+        (HopError::Late, 504, "forward_late"),
+        (HopError::TooLong, 502, "forward_unfit"),
+    ] {
+        check(ForwardError::Hop { host: key, source }, status, code);
+    }
+    let code = "overloaded".to_owned();
+    let busy = StatusCode::SERVICE_UNAVAILABLE;
+    check(ForwardError::Refused { host: key, status: busy, code }, 502, "forward_refused");
+    check(ForwardError::Unfit { host: key, why: "another run".into() }, 502, "forward_unfit");
     check(Fault::Overloaded, 503, "overloaded");
     check(Fault::Panicked("secret".into()), 500, "internal");
 }

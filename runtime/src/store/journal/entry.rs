@@ -5,10 +5,10 @@
 //!              4  4  receipts, n
 //!              8  8n n x (length of the receipt, length of its particulars)
 //!              .. .. sealed batch, then the n receipts, then the n particulars
-//! particulars  0  1  flags: 1 the run is sealed, 2 input body, 4 output body is in the blob store
+//! particulars  0  1  flags: 1 the run is sealed, 2 input body, 4 output body is in the blob store, 8 forwarded
 //!              1  4  length of the run       5  4  of the input      9  4  of the output
 //!             13  8  input body: its length, or the epoch of its blob    21  8  output body, likewise
-//!             29  .. run, input, output, the bodies kept inline
+//!             29  .. run, input, output, the bodies kept inline; of a forwarded run, its papers to the end
 //! ```
 //! Receipts lie together, so that a proof reads them in one piece.
 //! Absent: any check that the documents agree with each other. Their CIDs say so, and readers compare.
@@ -25,6 +25,8 @@ const PARTICULARS_HEAD_LEN: usize = 29;
 const FLAG_RUN_SEALED: u8 = 1;
 const FLAG_INPUT_BLOB: u8 = 2;
 const FLAG_OUTPUT_BLOB: u8 = 4;
+const FLAG_FORWARDED: u8 = 8;
+const FLAGS: u8 = FLAG_RUN_SEALED | FLAG_INPUT_BLOB | FLAG_OUTPUT_BLOB | FLAG_FORWARDED;
 
 /// The run of a receipt, as it was carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct Particulars {
     pub input_body: BodyPlace,
     /// Body of the output.
     pub output_body: BodyPlace,
+    /// Papers of a run that another host executed, never empty.
+    pub via: Option<Bytes>,
 }
 
 /// A batch being filled.
@@ -153,7 +157,8 @@ impl Particulars {
         };
         let (input, input_flag) = self.input_body.head(FLAG_INPUT_BLOB);
         let (output, output_flag) = self.output_body.head(FLAG_OUTPUT_BLOB);
-        into.push(sealed | input_flag | output_flag);
+        let via_flag = if self.via.is_some() { FLAG_FORWARDED } else { 0 };
+        into.push(sealed | input_flag | output_flag | via_flag);
         for document in [run, &self.input, &self.output] {
             into.extend_from_slice(&len_u32(document.len()).to_le_bytes());
         }
@@ -167,6 +172,9 @@ impl Particulars {
                 into.extend_from_slice(bytes);
             }
         }
+        if let Some(via) = &self.via {
+            into.extend_from_slice(via);
+        }
     }
 
     /// `None` if the bytes are not what `encode` makes.
@@ -175,7 +183,7 @@ impl Particulars {
             return None;
         }
         let flags = bytes[0];
-        if flags & !(FLAG_RUN_SEALED | FLAG_INPUT_BLOB | FLAG_OUTPUT_BLOB) != 0 {
+        if flags & !FLAGS != 0 {
             return None;
         }
         let mut rest = bytes.slice(PARTICULARS_HEAD_LEN..);
@@ -188,7 +196,9 @@ impl Particulars {
             0 => RunBytes::Free(run),
             _ => RunBytes::Sealed(run),
         };
-        rest.is_empty().then_some(Self { run, input, output, input_body, output_body })
+        let via = (flags & FLAG_FORWARDED != 0).then(|| std::mem::take(&mut rest));
+        let is_whole = rest.is_empty() && via.as_ref().is_none_or(|via| !via.is_empty());
+        is_whole.then_some(Self { run, input, output, input_body, output_body, via })
     }
 
     /// Bytes that these particulars take in a commit.
@@ -204,6 +214,7 @@ impl Particulars {
             + self.output.len()
             + inline(&self.input_body)
             + inline(&self.output_body)
+            + self.via.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -329,10 +340,11 @@ mod tests {
     prop_compose! {
         fn particulars()(
             run in document(), sealed in any::<bool>(), input in document(), output in document(),
-            input_body in body(), output_body in body(),
+            input_body in body(), output_body in body(), via in prop::option::of(document()),
         ) -> Particulars {
             let run = if sealed { RunBytes::Sealed(run) } else { RunBytes::Free(run) };
-            Particulars { run, input, output, input_body, output_body }
+            let via = via.filter(|via| !via.is_empty());
+            Particulars { run, input, output, input_body, output_body, via }
         }
     }
 

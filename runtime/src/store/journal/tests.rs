@@ -82,6 +82,7 @@ fn particulars(n: u64) -> Particulars {
         output: Bytes::from(format!("output {n}")),
         input_body: BodyPlace::Inline(body.into()),
         output_body: BodyPlace::Blob(Epoch(n)),
+        via: None,
     }
 }
 

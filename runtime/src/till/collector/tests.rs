@@ -243,6 +243,7 @@ impl Bench {
             run_payload: run.encode().into(),
             run_sealed: Some(sign::seal_document(key, &run)),
             payer: Some(key.public()),
+            via: None,
             run,
             input_payload: input.encode().into(),
             input,

@@ -1,4 +1,4 @@
-//! What a channel was billed, as far as this wallet has seen the receipts: what it may promise to pay.
+//! What a channel was billed, as far as the payer has seen the receipts: what it may promise to pay.
 //!
 //! Invariants: a voucher is signed only for bills that were seen and checked here, without a gap from the first one
 //! on; a receipt that counts money twice is refused. Absent: the host's own sum, which is not believed.
@@ -9,7 +9,7 @@ use talea_ledger::{Sequence, Tal};
 /// The bills of one channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::cli) struct Tally {
+pub struct Tally {
     /// Every bill up to this sum was seen.
     owed: u64,
     /// The highest sequence of those bills.
@@ -32,18 +32,18 @@ struct Stretch {
 /// Two receipts count the same money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bills of sequence {0} and {1} count the same money")]
-pub(in crate::cli) struct Overlap(u64, u64);
+pub struct Overlap(u64, u64);
 
 // === impl Tally ===
 
 impl Tally {
+    /// A tally of which only the last voucher is known.
+    pub fn promised(owed: Tal, settled: Sequence) -> Self {
+        Self { owed: owed.0, settled: settled.0, beyond: Vec::new(), vouched: owed.0 }
+    }
+
     /// Counts a bill. One that was counted before changes nothing.
-    pub(in crate::cli) fn count(
-        &mut self,
-        sequence: Sequence,
-        bill: Tal,
-        owed: Tal,
-    ) -> Result<(), Overlap> {
+    pub fn count(&mut self, sequence: Sequence, bill: Tal, owed: Tal) -> Result<(), Overlap> {
         let new = Stretch { from: owed.0.saturating_sub(bill.0), to: owed.0, sequence: sequence.0 };
         if new.to <= self.owed || bill == Tal::ZERO || self.beyond.contains(&new) {
             return Ok(());
@@ -66,27 +66,27 @@ impl Tally {
     }
 
     /// What a voucher may promise: the sum and the highest sequence in it.
-    pub(in crate::cli) fn promise(&self) -> (Tal, Sequence) {
+    pub fn promise(&self) -> (Tal, Sequence) {
         (Tal(self.owed), Sequence(self.settled))
     }
 
     /// The highest sum that any receipt said.
-    pub(in crate::cli) fn highest(&self) -> Tal {
+    pub fn highest(&self) -> Tal {
         Tal(self.beyond.last().map_or(self.owed, |last| last.to))
     }
 
     /// Whether bills below the last one are missing.
-    pub(in crate::cli) fn has_gap(&self) -> bool {
+    pub fn has_gap(&self) -> bool {
         !self.beyond.is_empty()
     }
 
     /// What the host has a voucher for.
-    pub(in crate::cli) fn vouched(&self) -> Tal {
+    pub fn vouched(&self) -> Tal {
         Tal(self.vouched)
     }
 
     /// Notes that the host has a voucher.
-    pub(in crate::cli) fn vouch(&mut self, owed: Tal) {
+    pub fn vouch(&mut self, owed: Tal) {
         self.vouched = self.vouched.max(owed.0);
     }
 }
