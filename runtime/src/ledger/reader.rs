@@ -206,7 +206,9 @@ impl Reader {
                 let damaged = LookupError::Damaged("a finalised transaction without its block");
                 let (height, index) = (place.height, place.index);
                 let block = block.ok_or(damaged)?;
-                Some(Status::Included { block, height, index, is_final: true })
+                // The disk knows it a moment before the view: who is told of it may ask the view next.
+                let is_final = height <= self.view().finalised_height();
+                Some(Status::Included { block, height, index, is_final })
             }
         })
     }

@@ -136,6 +136,27 @@ fn a_transfer_is_accepted_included_and_final() {
     });
 }
 
+#[test]
+fn a_transaction_is_not_called_final_before_the_view_has_its_effect() {
+    let ledger = open(&SimulatedDisk::new());
+    let reader = ledger.reader();
+    let earlier = reader.view();
+    run(async {
+        let (id, envelope) = transfer(0);
+        ledger.mailbox().submit(envelope).await.unwrap();
+        settled(&reader, &id).await;
+        ledger.close().await.unwrap();
+        let is_final = || match reader.transaction(&id).unwrap() {
+            Some(Status::Included { is_final, .. }) => is_final,
+            other => panic!("{other:?}"),
+        };
+        assert!(is_final());
+        // The moment between the disk and the view.
+        *reader.shared.view.write().unwrap() = earlier;
+        assert!(!is_final());
+    });
+}
+
 fn refused(code: &str) -> SubmitError {
     SubmitError::Refused(Refusal::new(code))
 }
