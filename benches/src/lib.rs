@@ -14,6 +14,7 @@ pub mod histogram;
 pub mod inside;
 pub mod load;
 pub mod machine;
+pub mod network;
 pub mod peers;
 pub mod report;
 pub mod requests;

@@ -17,9 +17,10 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     match name.as_str() {
         "core" => build().and_then(|()| core(rest)),
         "load" => build().and_then(|()| load(rest)),
+        "network" => build().and_then(|()| network(rest)),
         "guard" => build().and_then(|()| guard(rest)),
         "strain" => build().and_then(|()| strain(rest)),
-        other => bail!("there is no bench `{other}`: core, load, strain or guard"),
+        other => bail!("there is no bench `{other}`: core, load, strain, network or guard"),
     }
 }
 
@@ -55,6 +56,16 @@ fn strain(rest: &[String]) -> Result<()> {
     let talea = release_folder().join("talea");
     let mut command = released("talea-load");
     command.arg("strain").arg("--talea").arg(talea).args(["--results", RESULTS]);
+    shell::run(command.args(rest))
+}
+
+/// What single messages cost, and then several nodes.
+fn network(rest: &[String]) -> Result<()> {
+    shell::heading("network: messages");
+    shell::run(shell::cargo().args(["bench", "--package", "talea-gossip", "--bench", "network"]))?;
+    shell::heading("network: nodes");
+    let mut command = released("talea-bench");
+    command.args(["network", "--results", RESULTS, "--talea"]).arg(release_folder().join("talea"));
     shell::run(command.args(rest))
 }
 

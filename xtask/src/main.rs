@@ -28,7 +28,7 @@ The house's chores. Usage: cargo xtask COMMAND
                    with --nodes N: N nodes with one ledger, each serves and bills what one was given
   test             build the guests, then every test, then the examples in the documentation
   guests           build the example functions; those whose compiler is not here are checked by hash
-  bench [NAME]     measure: core | load | strain | guard, each with arguments of its own after it; without NAME core and load
+  bench [NAME]     measure: core | load | strain | network | guard, each with arguments of its own after it; without NAME core and load
   ci               what must be true before a change lands (.ci/run)
   help             this text
 

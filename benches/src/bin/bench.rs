@@ -1,4 +1,4 @@
-//! `talea-bench`: figures inside one process, and the guard of the hot path.
+//! `talea-bench`: figures inside one process, of several nodes, and the guard of the hot path.
 //!
 //! Owns the command line. Absent: everything that is measured; see `talea_benches`.
 
@@ -17,11 +17,12 @@ use clap::{Args, Parser, Subcommand};
 use talea_benches::cores::{self, GENERATOR};
 use talea_benches::inside::Site;
 use talea_benches::machine::Machine;
+use talea_benches::network::{self, Nodes};
 use talea_benches::timing::Effort;
 use talea_benches::{guard, inside, results};
 
 #[derive(Debug, Parser)]
-#[command(about = "Benches inside one process: documents, sealing, verifying, instances, audits")]
+#[command(about = "Benches inside one process and of several nodes, and the guard of the hot path")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +41,8 @@ enum Command {
         #[arg(long)]
         record: bool,
     },
+    /// Several nodes: cold calls, sync, memory
+    Network(NetworkArgs),
     /// Do turns of one of the guard's scenarios, for a profiler
     Drive {
         /// Which
@@ -72,10 +75,24 @@ struct CoreArgs {
     json: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct NetworkArgs {
+    /// The release build of `talea`
+    #[arg(long, default_value = "target/release/talea")]
+    talea: PathBuf,
+    /// Folder for the nodes, on the disk whose syncs count
+    #[arg(long, default_value = "target/bench/network")]
+    folder: PathBuf,
+    /// The page whose section is replaced
+    #[arg(long)]
+    results: Option<PathBuf>,
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Core(args) => core(&args),
         Command::Guard { file, record } => guarded(&file, record),
+        Command::Network(args) => network(&args),
         Command::Drive { scenario, turns } => guard::drive(&scenario, turns),
     }
 }
@@ -95,6 +112,24 @@ fn core(args: &CoreArgs) -> anyhow::Result<()> {
     }
     if let Some(path) = &args.json {
         fs::write(path, serde_json::to_vec_pretty(&figures)?)
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn network(args: &NetworkArgs) -> anyhow::Result<()> {
+    if args.folder.exists() {
+        fs::remove_dir_all(&args.folder).context("removing the nodes of an earlier run")?;
+    }
+    fs::create_dir_all(&args.folder)?;
+    let talea = fs::canonicalize(&args.talea).with_context(|| {
+        format!("no {}: build it with `cargo build --release`", args.talea.display())
+    })?;
+    let nodes = Nodes { talea, folder: fs::canonicalize(&args.folder)? };
+    let page = network::measure(&Machine::here(), &nodes, |part| eprintln!("{part}"))?;
+    println!("{page}");
+    if let Some(path) = &args.results {
+        results::replace(path, "network", &page)
             .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())

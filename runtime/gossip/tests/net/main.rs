@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
 
 mod bad;
+mod far;
 mod fetching;
 mod flood;
 mod gossiping;
 mod joining;
+mod line;
 mod node;
 mod raw;
 mod relaying;
