@@ -104,9 +104,6 @@ fn three(folders: &[tempfile::TempDir; 3], when: &str) -> Three {
     let gateway = Node::start(fg, &flags);
     ready(&gateway);
     fund(&a, host_of(&gateway), 100_000_000);
-    // The fees of their redeems.
-    fund(&a, host_of(&a), 1000);
-    fund(&a, host_of(&b), 1000);
     until("the gateway knows both hosts", || (offers(&gateway) >= 2).then_some(()));
     let flags = flags.into_iter().map(str::to_owned).collect();
     Three { a, b, gateway, function, flags }
@@ -167,6 +164,7 @@ fn a_call_at_a_gateway_that_runs_nothing_is_run_and_billed_by_the_host_that_was_
     assert_eq!(code, Some(0), "{said}");
     let expected = format!("{} ran it, drawn from 2", host_of(drawn));
     assert!(said.contains(&expected) && said.contains("2 of their offers are here"), "{said}");
+    assert!(said.contains("s before the run came"), "the age of the draw's block: {said}");
 
     // The payer has the bodies: the work itself is repeated, with the function from the host that has it.
     let output = gateway.cli(&["receipt", "verify", receipt, "--rerun"]);

@@ -34,6 +34,7 @@ use std::sync::Arc;
 pub use event::{Action, Event, Peer, Record, Submission};
 
 use crate::block::{Block, BlockError, SignedBlock, VerifiedBlock};
+use crate::draw::AGE_MAX;
 use crate::finality::{Commit, Finality, Rounds, Setting, Signer, Target};
 use crate::fork::{Place, Tree};
 use crate::id::{BlockId, PublicKey, TransactionId};
@@ -41,7 +42,7 @@ use crate::params::Network;
 use crate::pool::{Bounds, Pool, Reason, Rejected, Standing};
 use crate::rules::{self, ApplyError, State};
 use crate::sign::Sealed;
-use crate::transaction::{TransactionError, VerifiedTransaction};
+use crate::transaction::{Transaction, TransactionError, VerifiedTransaction};
 use crate::units::{Height, Nanos, Slot, UnixNanos};
 use peers::Peers;
 
@@ -52,6 +53,9 @@ pub const SIDE_MAX: usize = 4_096;
 /// Most blocks between the finalised one and the head: three days of one-second slots, at about 1 KB each when
 /// they are empty. Beyond it this node makes and takes no block until finality moves.
 pub const UNFINALISED_MAX: u64 = 262_144;
+/// With nothing pending and all final, authorities make no blocks until the last one is this old: half of the age at
+/// which no draw may use it any more, so that a gateway finds a block that is young enough.
+pub const REST_MAX: Nanos = Nanos(AGE_MAX.0 / 2);
 /// A block may be this many slots ahead of this node's clock.
 pub const AHEAD_SLOTS: u64 = 1;
 /// Ticks within a slot: votes wait for two and four of them.
@@ -337,6 +341,16 @@ impl Chain {
     fn standing(state: &State, key: &PublicKey) -> Standing {
         let account = state.account(key);
         Standing { nonce: account.nonce, balance: account.balance }
+    }
+
+    /// What the ledger says of a transaction's sender: with what the transaction itself brings, when it is the next.
+    /// One further on may find that gone.
+    fn standing_for(state: &State, transaction: &Transaction) -> Standing {
+        let mut standing = Self::standing(state, &transaction.sender);
+        if transaction.nonce == standing.nonce {
+            standing.balance = standing.balance.saturating_add(state.income(transaction));
+        }
+        standing
     }
 
     fn slot_now(&self, now: UnixNanos) -> Slot {

@@ -10,8 +10,9 @@
 //!
 //! Invariant: block, run, candidates and loads give the index; [`Draw::check`] finds every record in which they do
 //! not. What a record cannot show: that the list is complete (a gateway may leave out hosts), that the loads are
-//! true, and that the block was the latest. In a network without work the latest block is old and known to all;
-//! then the run alone is what nobody knew before, and its payer could choose it.
+//! true, and that the block was the latest. That it began at most [`AGE_MAX`] before the run came can be checked by
+//! the network's parameters; authorities make an empty block when there was none for half of that. Within that time
+//! the run alone is what nobody knew before, and its payer could choose it.
 
 mod forward;
 
@@ -24,14 +25,19 @@ use sha2::Digest as _;
 use crate::block::Header;
 use crate::codec::{Document, List, record};
 use crate::id::{BlockId, DrawId, NetworkId, OfferId, PublicKey, RunId};
-use crate::offer::{Offer, Uncovered, Wanted};
+use crate::offer::{LIFE_MAX, Offer, SKEW_MAX, Uncovered, Wanted};
+use crate::params::Network;
 use crate::run::Run;
 use crate::sign::{Domain, Verified};
-use crate::units::{Height, UnixNanos};
+use crate::units::{Height, Nanos, Slot, UnixNanos};
 
 /// Most candidates of a draw. Two choices of 64 are as good as two of any number; 64 of at most 103 bytes keep the
 /// record below 7 KiB.
 pub const CANDIDATES_MAX: usize = 64;
+
+/// The greatest age of a draw's block, from the start of its slot to the run's arrival: as long as an offer lives. A
+/// part of a network that finalises nothing passes calls on for so long.
+pub const AGE_MAX: Nanos = LIFE_MAX;
 
 /// What is hashed before block and run.
 const DOMAIN: &[u8] = b"talea draw v1\0";
@@ -126,6 +132,14 @@ pub enum DrawError {
     /// The block is not the one named, or of another height or network.
     #[error("its block's {0} is not the header's")]
     Block(&'static str),
+    /// The block was too old when the run came, or was to come yet.
+    #[error("its block began at {began}, the run came at {came}")]
+    Age {
+        /// When the block's slot began.
+        began: UnixNanos,
+        /// When the run came, by the gateway's clock.
+        came: UnixNanos,
+    },
     /// An offer that no candidate names.
     #[error("an offer of {0} is not among the candidates")]
     Foreign(PublicKey),
@@ -264,8 +278,7 @@ impl Draw {
         Ok(offers.len())
     }
 
-    /// Whether the block is the one whose header this is. When its slot began, and whether that was before the run
-    /// came, the network's parameters tell.
+    /// Whether the block is the one whose header this is. How old it was, [`Draw::check_age`] tells.
     pub fn check_block(&self, header: &Verified<Header>) -> Result<(), DrawError> {
         if BlockId::of(header.payload()) != self.block {
             return Err(DrawError::Block("name"));
@@ -278,4 +291,27 @@ impl Draw {
         }
         Ok(())
     }
+
+    /// Whether the block, whose header this is, was made by an authority in its turn and at most [`AGE_MAX`] before the
+    /// run came. Clocks may differ by [`SKEW_MAX`]. Without a header the block can only be the genesis.
+    pub fn check_age(&self, header: Option<&Header>, network: &Network) -> Result<(), DrawError> {
+        if network.id() != self.network {
+            return Err(DrawError::Block("network"));
+        }
+        let slot = match header {
+            Some(header) if header.author == network.author(header.slot) => header.slot,
+            Some(_) => return Err(DrawError::Block("author")),
+            None if self.block == network.genesis() => Slot::ZERO,
+            None => return Err(DrawError::Block("name")),
+        };
+        if is_recent(network.slot_start(slot), self.at) {
+            return Ok(());
+        }
+        Err(DrawError::Age { began: network.slot_start(slot), came: self.at })
+    }
+}
+
+/// Whether a block that began at `began` may decide over a run that came at `came`.
+pub fn is_recent(began: UnixNanos, came: UnixNanos) -> bool {
+    began.0 <= came.0.saturating_add(SKEW_MAX.0) && came.0.saturating_sub(began.0) <= AGE_MAX.0
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: nothing leaves silently. What is taken out is either in a block of the head's line, or stands
 //! among the rejected with a reason, for as many finalised blocks as the network keeps reasons. A transaction is
-//! admitted only from an account that can pay its fee and those of all its pending ones at the head. All
+//! admitted only from an account that can pay its fee and those of all its pending ones at the head, the next one out
+//! of what it brings itself: so an account with nothing has one pending transaction, a redeem that pays for itself. All
 //! quantities are bounded: transactions and bytes in all, transactions of a sender, rejected ones.
 //!
 //! Two pending transactions can have one sender and nonce: when a branch that held one is lost, it comes back
@@ -56,7 +57,7 @@ pub struct Bounds {
 pub struct Standing {
     /// The nonce of its next transaction.
     pub nonce: Nonce,
-    /// What it can pay.
+    /// What it can pay: what it has and, for the next transaction, what that one brings.
     pub balance: Tal,
 }
 

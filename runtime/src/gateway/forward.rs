@@ -99,6 +99,12 @@ pub(crate) enum ForwardError {
     /// No offer covers it.
     #[error("no host that this one knows of offers to run this for the price")]
     NoHost,
+    /// Nothing decides whom to draw.
+    #[error("the latest final block began at {began}: too long ago to draw a host by")]
+    Stale {
+        /// When its slot began.
+        began: UnixNanos,
+    },
     /// This node cannot pay for it.
     #[error(transparent)]
     Purse(#[from] PurseError),
@@ -236,7 +242,12 @@ impl Forwarder {
         at: UnixNanos,
     ) -> Result<Chosen<'_>, ForwardError> {
         let doors = &gateway.doors;
-        let tip = doors.blocks.view().finalised.tip();
+        let view = doors.blocks.view();
+        let tip = view.finalised.tip();
+        let began = view.network.slot_start(tip.slot);
+        if !draw::is_recent(began, at) {
+            return Err(ForwardError::Stale { began });
+        }
         let (own, most) = (self.purse.payer(), affordable(run));
         let mut choice = self.lock();
         let now = doors.clock.now();

@@ -287,6 +287,7 @@ fn of_forward(fault: &ForwardError) -> Answer {
         ForwardError::Unpaid => theirs(Code::PaymentRequired),
         ForwardError::Twice => theirs(Code::ForwardedAlready),
         ForwardError::NoHost => theirs(Code::ForwardNoHost),
+        ForwardError::Stale { .. } => theirs(Code::ForwardStale),
         ForwardError::Purse(
             PurseError::Budget { .. } | PurseError::Lock(_) | PurseError::Late(_),
         ) => Answer::ours(Code::ForwardUnfunded),

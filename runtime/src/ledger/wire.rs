@@ -178,14 +178,16 @@ fn read(
     }
 }
 
-/// Whether the sender that a transaction names has its fee. What cannot be read is for the verifier, which names the
+/// Whether the sender that a transaction names has its fee, or gets it by the transaction itself. What cannot be read is for the verifier, which names the
 /// fault.
 fn can_pay(envelope: &[u8], reader: Option<&Reader>) -> bool {
     let Some(reader) = reader else { return true };
     let Ok(sealed) = Sealed::decode(envelope) else { return true };
     let Ok(transaction) = Transaction::decode(sealed.payload()) else { return true };
     let view = reader.view();
-    view.head.account(&transaction.sender).balance >= view.network.fee(sealed.payload().len())
+    let balance = view.head.account(&transaction.sender).balance;
+    let fee = view.network.fee(sealed.payload().len());
+    balance >= fee || balance.saturating_add(view.head.income(&transaction)) >= fee
 }
 
 // === impl Bell ===

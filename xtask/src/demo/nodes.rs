@@ -65,9 +65,6 @@ pub(crate) fn run(count: usize) -> Result<()> {
     let keys = parties(&members)?;
     for (at, member) in members.iter().enumerate() {
         println!("   node {}", at + 1);
-        // A redeem costs a fee, and a host that has just begun has nothing yet.
-        let key = member.data.join("key").display().to_string();
-        member.talea.json(&["wallet", "fund", "--key", &key, "--amount", "1000"])?;
         let bills = member.rows.iter().map(|row| row.bill.parse::<u64>());
         let billed = bills.sum::<Result<u64, _>>().context("a bill is a number")?;
         money::redeem(&member.talea, &member.data, billed, &scratch.path().join("proof.json"))?;

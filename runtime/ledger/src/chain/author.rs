@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::event::{Action, Record, Submission};
 use super::message::Message;
-use super::{Chain, Held, TransactionStatus, UNFINALISED_MAX};
+use super::{Chain, Held, REST_MAX, TransactionStatus, UNFINALISED_MAX};
 use crate::block::{Block, SignedBlock, VerifiedBlock};
 use crate::codec::{Blob, Document as _};
 use crate::id::TransactionId;
@@ -12,7 +12,7 @@ use crate::pool::Reason;
 use crate::rules::{self, Rejection};
 use crate::sign::{Domain, Sealed};
 use crate::transaction::{Transaction, VerifiedTransaction};
-use crate::units::UnixNanos;
+use crate::units::{Height, UnixNanos};
 
 /// Why a transaction is not taken.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Chain {
             return Ok(());
         }
         let fee = self.network.fee(sealed.payload().len());
-        let standing = Self::standing(self.head_state(), &transaction.sender);
+        let standing = Self::standing_for(self.head_state(), &transaction);
         self.pool.admissible(&transaction.sender, transaction.nonce, fee, standing)
     }
 
@@ -98,7 +98,7 @@ impl Chain {
         }
         let transaction = Arc::new(transaction);
         let fee = self.network.fee(transaction.payload_len());
-        let standing = Self::standing(self.head_state(), &transaction.sender());
+        let standing = Self::standing_for(self.head_state(), transaction.transaction());
         let evicted = self.pool.admit(Arc::clone(&transaction), fee, standing)?;
         if let Some(evicted) = evicted {
             actions.push(Action::Persist(Record::Rejected(evicted)));
@@ -113,7 +113,11 @@ impl Chain {
         let head = self.tree.head();
         let is_mine = slot > self.authored.max(head.slot) && self.network.author(slot) == self.me;
         let is_settled = head.id == self.tree.finalised().id;
-        if !is_mine || (is_settled && self.pool.is_empty()) || self.lag() >= UNFINALISED_MAX {
+        let age = now.0.saturating_sub(self.network.slot_start(head.slot).0);
+        // The genesis alone is no ledger that anybody pays by.
+        let is_old = head.height > Height::ZERO && age > REST_MAX.0;
+        let may_rest = is_settled && self.pool.is_empty() && !is_old;
+        if !is_mine || may_rest || self.lag() >= UNFINALISED_MAX {
             return;
         }
         self.authored = slot;

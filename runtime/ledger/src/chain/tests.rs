@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use super::message::Message;
 use super::*;
 use crate::codec::Document as _;
-use crate::id::{Digest, SecretKey};
+use crate::id::{ChannelId, Digest, FunctionId, SecretKey};
 use crate::params::NetworkParams;
 use crate::sign::{self, Domain};
-use crate::transaction::{Action as Order, Transaction, Transfer};
-use crate::units::{Nonce, Tal};
+use crate::transaction::{Action as Order, OpenChannel, Part, Redeem, Transaction, Transfer};
+use crate::units::{Nonce, Ppm, Sequence, Tal};
+use crate::voucher::Voucher;
 
 const PEER: Peer = Peer(7);
 
@@ -235,6 +236,92 @@ fn law_9_who_cannot_pay_the_fee_costs_no_signature_and_no_place() {
     assert_eq!(chain.pool().len(), 0);
     assert_eq!(heard(&mut chain, order(9, 0, 1, 9)), None);
     assert_eq!(chain.pool().len(), 1);
+}
+
+#[test]
+fn a_host_without_money_has_one_pending_redeem_and_pays_its_fee_from_it() {
+    let mut chain = open(1);
+    let send = |chain: &mut Chain, slot, by: u8, nonce, action| {
+        let (network, sender) = (network().id(), key(by).public());
+        let nonce = Nonce(nonce);
+        let transaction = Transaction { action, network, sender, nonce, builds_on: None };
+        let envelope = transaction.seal(&key(by)).encode();
+        submit(chain, at(slot), envelope).map_err(|reason| reason.to_string())
+    };
+    let opening = OpenChannel {
+        host: key(7).public(),
+        escrow: Tal(1_000),
+        expires: Slot(10_000),
+        batch_cap: Tal::ZERO,
+        watermark: Tal(1_000),
+    };
+    let opened = send(&mut chain, 1, 9, 0, Order::OpenChannel(opening)).unwrap();
+    chain.handle(at(3), Event::Tick);
+    let channel = ChannelId::opened_by(&opened);
+    assert_eq!(chain.head_state().account(&key(7).public()).balance, Tal::ZERO);
+    let redeem = |owed: u64, settled: u64, amount: u64| {
+        let (owed, settled) = (Tal(owed), Sequence(settled));
+        let voucher = Voucher { network: network().id(), channel, owed, settled };
+        let function = FunctionId::of(b"a function");
+        let part = Part { function, royalty: Ppm::ZERO, amount: Tal(amount) };
+        Order::Redeem(Box::new(Redeem {
+            grant: None,
+            split: vec![part].try_into().unwrap(),
+            voucher: sign::seal_document(&key(9), &voucher),
+        }))
+    };
+    // By what a voucher brings, and not by what it says: this one owes less than the fee.
+    assert_eq!(send(&mut chain, 3, 7, 0, redeem(1, 1, 1)), Err("cannot-pay".to_owned()));
+    assert_eq!(send(&mut chain, 3, 7, 1, redeem(400, 1, 400)), Err("cannot-pay".to_owned()));
+    let first = send(&mut chain, 3, 7, 0, redeem(400, 1, 400)).unwrap();
+    // The same promise would pay the fee of many: one counts.
+    assert_eq!(send(&mut chain, 3, 7, 1, redeem(500, 2, 100)), Err("cannot-pay".to_owned()));
+    chain.handle(at(6), Event::Tick);
+    assert!(matches!(chain.transaction_status(&first), TransactionStatus::Included { .. }));
+    let state = chain.head_state();
+    let has = state.account(&key(7).public()).balance.0;
+    // The development network funds one account; fees of two transactions were taken.
+    let fees = state.totals().fees.0;
+    assert!(has < 400 && has + fees > 400, "{has} and {fees}");
+    state.conserved().unwrap();
+    send(&mut chain, 6, 7, 1, redeem(500, 2, 100)).unwrap();
+}
+
+#[test]
+fn a_ledger_at_rest_makes_a_block_before_the_last_one_is_too_old_to_draw_by() {
+    let network = network();
+    let signer = || Box::new(key(1));
+    let mut params = network.params().clone();
+    params.authorities = vec![key(1).public()].try_into().unwrap();
+    let network = Arc::new(Network::new(params).unwrap());
+    let recovered = Recovered::genesis(&network);
+    let now = UnixNanos::ZERO;
+    let mut chain =
+        Chain::open(Arc::clone(&network), signer(), Bounds::NODE, recovered, now).unwrap().0;
+    let rest = REST_MAX.0 / 1_000;
+    chain.handle(at(3 * rest), Event::Tick);
+    assert_eq!(chain.head().height, Height::ZERO, "before the first transaction there is no need");
+    let transaction = Transaction {
+        action: Order::Transfer(Transfer { to: key(8).public(), amount: Tal(1) }),
+        network: network.id(),
+        sender: key(9).public(),
+        nonce: Nonce(0),
+        builds_on: None,
+    };
+    let began = 3 * rest + 1;
+    submit(&mut chain, at(began), transaction.seal(&key(9)).encode()).unwrap();
+    chain.handle(at(began), Event::Tick);
+    let (first, last) = (chain.head(), began + rest);
+    assert_eq!(first.id, chain.finalised().id);
+    for slot in began + 1..began + 100 {
+        chain.handle(at(slot), Event::Tick);
+    }
+    chain.handle(at(last - 1), Event::Tick);
+    assert_eq!(chain.head().id, first.id, "at rest");
+    chain.handle(at(last), Event::Tick);
+    assert_eq!((chain.head().height.0, chain.head().slot), (first.height.0 + 1, Slot(last)));
+    chain.handle(at(last + 1), Event::Tick);
+    assert_eq!(chain.head().slot, Slot(last), "one is enough");
 }
 
 /// Delivers what the chains say to each other, `from` one to all others, until nobody says anything more.

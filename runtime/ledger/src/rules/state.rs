@@ -11,11 +11,13 @@ use super::record::{
 };
 use super::tree::{Tree, TreePath};
 use super::{Rejection, account, channel, claim, penalty, registry};
+use crate::codec::Document as _;
 use crate::id::{BlockId, ChannelId, Digest, FunctionId, PublicKey, TransactionId};
 use crate::message::{FunctionName, Namespace};
 use crate::params::Network;
-use crate::transaction::{Action, Carried, Lock, VerifiedTransaction};
+use crate::transaction::{Action, Carried, Lock, Settle, Transaction, VerifiedTransaction};
 use crate::units::{Height, Nonce, Slot, Tal};
+use crate::voucher::Voucher;
 
 /// Where a transaction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,6 +181,36 @@ impl State {
         }
     }
 
+    /// What a transaction would bring its sender at once, at most: its fee can be paid out of that. A redeem brings what
+    /// its voucher owes, the end of a lock what that holds; nothing else brings money. Reads the voucher, checks no
+    /// signature: a promise of more than there is in the channel counts as what is there.
+    pub fn income(&self, transaction: &Transaction) -> Tal {
+        let sender = &transaction.sender;
+        let found = match &transaction.action {
+            Action::Redeem(redeem) => {
+                Voucher::decode(redeem.voucher.payload()).ok().and_then(|it| {
+                    let channel =
+                        self.channel(&it.channel).filter(|channel| channel.host == *sender)?;
+                    Some(it.owed.saturating_sub(channel.redeemed).min(channel.escrow))
+                })
+            }
+            Action::Settle(Settle { lock: Lock::Channel(id) }) => {
+                self.channel(id).filter(|it| it.payer == *sender).map(|it| it.escrow)
+            }
+            Action::Settle(Settle { lock: Lock::Stake(owner) }) => {
+                self.stake(owner).filter(|_| owner == sender).map(|it| it.leaving)
+            }
+            Action::Settle(Settle { lock: Lock::Claim(id) }) => {
+                self.claim(id).filter(|it| it.host == *sender).map(|it| {
+                    let amounts = it.bills.iter().map(|bill| bill.amount);
+                    amounts.fold(Tal::ZERO, Tal::saturating_add)
+                })
+            }
+            _ => None,
+        };
+        found.unwrap_or(Tal::ZERO)
+    }
+
     /// The sums over all.
     pub fn totals(&self) -> Totals {
         match self.get(&Key::Totals(())) {
@@ -212,6 +244,7 @@ impl State {
             Draft::new(&self.tree, &self.network, place, transaction.id(), transaction.sender());
         admit(&mut draft, transaction)?;
         act(&mut draft, transaction)?;
+        charge(&mut draft, transaction)?;
         let changes = draft.finish()?;
         let changed = Arc::make_mut(&mut self.changed);
         for (path, key, record) in changes {
@@ -235,7 +268,7 @@ impl State {
     }
 }
 
-/// Nonce, resource and fee.
+/// Nonce and resource.
 fn admit(draft: &mut Draft<'_>, transaction: &VerifiedTransaction) -> Result<(), Rejection> {
     let sender = transaction.sender();
     let mut account = draft.get_account(&sender).unwrap_or_default();
@@ -252,17 +285,27 @@ fn admit(draft: &mut Draft<'_>, transaction: &VerifiedTransaction) -> Result<(),
             return Err(Rejection::Stale { last });
         }
     }
-    let fee = draft.network.fee(transaction.payload_len());
-    let balance = account.balance;
-    account.balance = balance.checked_sub(fee).ok_or(Rejection::Fee { fee, balance })?;
     account.nonce = expected.checked_add(Nonce(1)).ok_or(Rejection::Overflow)?;
     account.last = Some(transaction.id());
     draft.put_account(&sender, account);
-    if fee > Tal::ZERO {
-        let mut totals = draft.get_totals().unwrap_or_default();
-        totals.fees = totals.fees.checked_add(fee).ok_or(Rejection::Overflow)?;
-        draft.put_totals(totals);
+    Ok(())
+}
+
+/// Takes the fee from what the sender has when the action is done. So a host that starts with nothing pays the fee of
+/// its first redeem out of what that redeem brings; whoever cannot pay has done nothing.
+fn charge(draft: &mut Draft<'_>, transaction: &VerifiedTransaction) -> Result<(), Rejection> {
+    let fee = draft.network.fee(transaction.payload_len());
+    if fee == Tal::ZERO {
+        return Ok(());
     }
+    let sender = transaction.sender();
+    let mut account = draft.get_account(&sender).unwrap_or_default();
+    let balance = account.balance;
+    account.balance = balance.checked_sub(fee).ok_or(Rejection::Fee { fee, balance })?;
+    draft.put_account(&sender, account);
+    let mut totals = draft.get_totals().unwrap_or_default();
+    totals.fees = totals.fees.checked_add(fee).ok_or(Rejection::Overflow)?;
+    draft.put_totals(totals);
     Ok(())
 }
 

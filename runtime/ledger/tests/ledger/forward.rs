@@ -306,6 +306,53 @@ fn edit(draw: &mut Draw, change: impl FnOnce(&mut Vec<Candidate>)) {
 }
 
 #[test]
+fn a_draw_by_a_block_that_is_too_old_or_foreign_shows() {
+    // The network's parameters say when the block's slot began, and whose it was.
+    let network = |age: u64, author: &SecretKey| {
+        let start = arrival().0 - age - 900 * SECOND;
+        Network::new(NetworkParams {
+            start: UnixNanos(start),
+            slot_len: talea_ledger::units::Nanos(SECOND),
+            ..NetworkParams::development(&[], author.public())
+        })
+        .unwrap()
+    };
+    let judged = |age: u64, author: &SecretKey| {
+        let network = network(age, author);
+        let header = Header { network: network.id(), ..*opened().document() };
+        let draw = Draw { network: network.id(), ..drawn() };
+        draw.check_age(Some(&header), &network)
+    };
+    let owner = samples::owner();
+    assert_eq!(judged(0, &owner), Ok(()));
+    assert_eq!(judged(draw::AGE_MAX.0, &owner), Ok(()));
+    let came = arrival();
+    let began = UnixNanos(came.0 - draw::AGE_MAX.0 - 1);
+    assert_eq!(judged(draw::AGE_MAX.0 + 1, &owner), Err(DrawError::Age { began, came }));
+    assert_eq!(judged(0, &payer()), Err(DrawError::Block("author")));
+    let network = network(0, &owner);
+    let draw = Draw { network: network.id(), ..drawn() };
+    assert_eq!(drawn().check_age(None, &network), Err(DrawError::Block("network")));
+    assert_eq!(draw.check_age(None, &network), Err(DrawError::Block("name")));
+    // Before the first block the genesis is the latest; it ages like any other.
+    let draw = Draw { block: network.genesis(), height: Height::ZERO, ..draw };
+    assert_eq!(draw.check_age(None, &network), Ok(()));
+    let late = Draw { at: UnixNanos(came.0 + draw::AGE_MAX.0), ..draw };
+    assert!(matches!(late.check_age(None, &network), Err(DrawError::Age { .. })));
+    // A block that is yet to come, beyond what clocks may differ.
+    let early = |seconds: u64| {
+        let came = UnixNanos(came.0 - seconds * SECOND);
+        draw::is_recent(arrival(), came)
+    };
+    assert!(early(300) && !early(301));
+}
+
+/// The header, verified.
+fn opened() -> Verified<Header> {
+    header().verify().unwrap()
+}
+
+#[test]
 fn a_load_that_would_have_drawn_another_host_shows() {
     let right = drawn();
     let (first, second) = draw::pair(&right.block, &right.run, 3).unwrap();

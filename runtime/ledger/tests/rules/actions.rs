@@ -215,6 +215,84 @@ fn a_top_up_adds_escrow_and_time() {
     assert_eq!(world.send(&payer(), top_up(later)), Err("deadline"));
 }
 
+/// A world whose host has given all its money away.
+fn poor_host() -> World {
+    let mut world = World::new();
+    let rest = Tal(FUND - FEE);
+    let gift = Transfer { to: stranger().public(), amount: rest };
+    world.send(&host(), Action::Transfer(gift)).unwrap();
+    assert_eq!(world.balance(&host()), 0);
+    world
+}
+
+#[test]
+fn a_host_without_money_pays_the_fee_out_of_what_its_redeem_brings() {
+    let mut world = poor_host();
+    let channel = world.open(1_000, 0);
+    let voucher = world.voucher(channel, 100, 1);
+    let action = redeem(&payer(), &voucher, &[(0, 100)], None);
+    let order = world.order(&host(), action.clone());
+    assert_eq!(world.state.income(&order), Tal(100));
+    let fee = world.network.fee(order.encode().len());
+    assert!(fee > Tal::ZERO && fee < Tal(100));
+    let fees = world.state.totals().fees;
+    world.send(&host(), action.clone()).unwrap();
+    assert_eq!(world.balance(&host()), 100 - fee.0);
+    assert_eq!(world.state.totals().fees, Tal(fees.0 + fee.0));
+    assert_eq!(world.state.income(&world.order(&host(), action)), Tal::ZERO, "it is paid");
+    // What brings less than its fee is refused as a whole: the voucher is good for later.
+    let mut world = poor_host();
+    let channel = world.open(1_000, 0);
+    let voucher = world.voucher(channel, fee.0 - 1, 1);
+    let parts = [(0, fee.0 - 1)];
+    assert_eq!(world.redeem(&payer(), &voucher, &parts), Err("fee"));
+    assert_eq!(world.state.channel(&channel).unwrap().redeemed, Tal::ZERO);
+    world.redeem(&payer(), &world.voucher(channel, fee.0, 2), &[(0, fee.0)]).unwrap();
+    assert_eq!(world.balance(&host()), 0);
+}
+
+#[test]
+fn income_is_what_the_sender_itself_can_get_and_no_more_than_is_there() {
+    let mut world = World::new();
+    let channel = world.open(1_000, 0);
+    let promise = redeem(&payer(), &world.voucher(channel, u64::MAX, 1), &[(0, 1)], None);
+    let income = |world: &World, by: &SecretKey, action: &Action| {
+        world.state.income(&world.order(by, action.clone()))
+    };
+    assert_eq!(income(&world, &host(), &promise), Tal(1_000), "what lies in the channel");
+    assert_eq!(income(&world, &stranger(), &promise), Tal::ZERO, "another's channel");
+    let unknown = ChannelId::new([9; 32]);
+    let promise = redeem(&payer(), &world.voucher(unknown, 50, 1), &[(0, 50)], None);
+    assert_eq!(income(&world, &host(), &promise), Tal::ZERO, "no channel");
+    assert_eq!(
+        income(&world, &payer(), &Action::Settle(Settle { lock: Lock::Channel(channel) })),
+        Tal(1_000)
+    );
+    assert_eq!(
+        income(&world, &host(), &Action::Settle(Settle { lock: Lock::Channel(channel) })),
+        Tal::ZERO
+    );
+    let transfer = Action::Transfer(Transfer { to: host().public(), amount: Tal(5) });
+    assert_eq!(income(&world, &host(), &transfer), Tal::ZERO);
+    // At the end of a lock: exactly what it holds comes.
+    world.send(&host(), Action::Stake(Stake { amount: Tal(300) })).unwrap();
+    world.send(&host(), Action::Unstake(Unstake { amount: Tal(200) })).unwrap();
+    let settle = Action::Settle(Settle { lock: Lock::Stake(host().public()) });
+    assert_eq!(income(&world, &host(), &settle), Tal(200));
+    let calls = [world.call(&payer(), channel, 1)];
+    world.pass(1);
+    let batch =
+        world.send(&host(), Action::RedeemBatch(Box::new(redeem_batch(channel, &calls, vec![]))));
+    assert_eq!(batch, Err("batch-cap"), "the payer allows none here");
+    let channel = world.open(1_000, 500);
+    let calls = [world.call(&payer(), channel, 1)];
+    let batch = Action::RedeemBatch(Box::new(redeem_batch(channel, &calls, vec![])));
+    let claim = world.send(&host(), batch).unwrap();
+    let settle = Action::Settle(Settle { lock: Lock::Claim(claim) });
+    assert_eq!(income(&world, &host(), &settle), Tal(100));
+    assert_eq!(income(&world, &payer(), &settle), Tal::ZERO);
+}
+
 #[test]
 fn a_batch_pays_after_its_window_and_a_voucher_counts_it() {
     let mut world = World::new();

@@ -19,7 +19,7 @@ fn transfer(amount: u64) -> Action {
 #[test]
 fn transactions() {
     type Make = fn(&World) -> Sealed;
-    let table: [(&str, Make); 16] = [
+    let table: [(&str, Make); 17] = [
         ("nonce-used", |world| {
             let order = world.order(&payer(), transfer(1));
             Transaction { nonce: Nonce(0), ..order }.seal(&payer())
@@ -64,8 +64,9 @@ fn transactions() {
             let order = world.order(&payer(), transfer(1)).encode();
             talea_ledger::sign::seal(&payer(), Domain::Voucher, order)
         }),
-        ("fee", |world| world.order(&person(90), transfer(1)).seal(&person(90))),
-        ("balance", |world| world.order(&payer(), transfer(FUND)).seal(&payer())),
+        ("fee", |world| world.order(&person(90), register()).seal(&person(90))),
+        ("fee", |world| world.order(&payer(), transfer(FUND - FEE - 5)).seal(&payer())),
+        ("balance", |world| world.order(&payer(), transfer(FUND + 1)).seal(&payer())),
         ("balance", |world| world.order(&payer(), transfer(u64::MAX)).seal(&payer())),
         ("zero", |world| world.order(&payer(), transfer(0)).seal(&payer())),
         ("stale", |world| {
@@ -411,7 +412,7 @@ fn a_proposal_leaves_out_what_does_not_apply_and_says_why() {
         world.verify(&order.seal(key)).unwrap()
     };
     let good = [make(&payer(), 0, 1), make(&payer(), 1, 2), make(&host(), 0, 3)];
-    let bad = [make(&host(), 2, 1), make(&author(), 0, FUND)];
+    let bad = [make(&host(), 2, 1), make(&author(), 0, FUND + 1)];
     let all: Vec<Arc<VerifiedTransaction>> = good.iter().chain(&bad).cloned().collect();
     let proposal = propose(&world.state, world.slot(), authority().public(), &all);
     assert_eq!(proposal.transactions.len(), 3);

@@ -5,15 +5,22 @@
 //! holds; 3 is evidence against the host; 4 says that nothing could be decided, and why. Absent: trust in any node,
 //! also in the one that handed out the papers.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::{Value, json};
 use talea_ledger::audit::{Facts, Floats, Reason};
 use talea_ledger::bundle::{BundleError, Checked};
 use talea_ledger::draw::CheckedForward;
-use talea_ledger::{Bundle, Receipt, ReceiptId, Verdict, audit};
+use talea_ledger::{
+    Bundle, Document as _, Network, NetworkParams, Receipt, ReceiptId, Slot, Verdict, Verified,
+    audit,
+};
 use talea_runtime::executor::{Execution, RerunError, rerun};
 
-use super::super::exit::{Exit, Ran};
+use super::super::exit::{Exit, Failure, OrExit as _, Ran};
+use super::super::ledger::teller;
+use super::super::papers::Place;
 use super::super::screen::Ink;
 use super::super::{Context, NodeArgs, SignerArgs, facts};
 use super::{missing, obtain_whole};
@@ -24,6 +31,8 @@ use super::{missing, obtain_whole};
   talea receipt verify call.talea            offline: proof, signature, links, price
   talea receipt verify call.talea --rerun    execute the run again, here, and compare every field
   talea receipt verify bafyrei.. --rerun     the same with papers from a node
+  talea receipt verify call.talea --network net.params
+                                             of a call that was passed on: also the age of the draw's block
 
 The last line is the verdict: match, mismatch(FIELD) or indeterminate(REASON).
 Exit codes: 0 it holds, 3 it is false, 4 it cannot be decided here.")]
@@ -33,6 +42,9 @@ pub(in crate::cli) struct VerifyArgs {
     /// Execute the run again and compare
     #[arg(long)]
     rerun: bool,
+    /// The network's parameters; a node that gives the papers gives them too
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
     #[command(flatten)]
     signer: SignerArgs,
     #[command(flatten)]
@@ -67,7 +79,14 @@ enum State {
 /// Runs `talea receipt verify`.
 pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Ran {
     let bundle = obtain_whole(&args.receipt, &args.node, &args.signer, context).await?;
-    let report = judge(&bundle, args.rerun, context);
+    let network = match (&args.network, Place::of(&args.receipt)?) {
+        (Some(file), _) => Some(network_in(file)?),
+        (None, Place::Node(_)) if bundle.forward.is_some() => {
+            Some(teller::chain_of(&args.node.client()).await?)
+        }
+        (None, _) => None,
+    };
+    let report = judge(&bundle, args.rerun, network.as_ref(), context);
     if context.screen.is_json() {
         context.screen.json(&report.json());
     } else {
@@ -76,14 +95,29 @@ pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Ran {
     Ok(report.exit())
 }
 
-fn judge(bundle: &Bundle, wants_rerun: bool, context: &Context) -> Report {
+/// The network whose parameters are in a file, as `talea ledger genesis` writes it.
+fn network_in(file: &Path) -> Result<Network, Failure> {
+    let name = file.display();
+    let bytes = std::fs::read(file).or_exit(Exit::NoInput, || format!("cannot read {name}"))?;
+    let params = NetworkParams::decode(&bytes)
+        .or_exit(Exit::Data, || format!("{name} holds no network parameters"))?;
+    Network::new(params).or_exit(Exit::Data, || format!("the parameters in {name} make no network"))
+}
+
+fn judge(
+    bundle: &Bundle,
+    wants_rerun: bool,
+    network: Option<&Network>,
+    context: &Context,
+) -> Report {
     let id = ReceiptId::of(&bundle.receipt);
     let checked = match bundle.check() {
         Ok(checked) => checked,
         Err(fault) => return Report::of_fault(id, &fault),
     };
     let receipt = checked.receipt().document().clone();
-    let parts = parts(bundle, &checked);
+    let mut parts = parts(bundle, &checked);
+    parts.extend(checked.forward().map(|forward| age(forward, network)));
     let (verdict, detail) = if wants_rerun {
         let _running = context.screen.spinner("running it again");
         let (verdict, detail) = run_again(bundle, &checked);
@@ -142,6 +176,34 @@ fn told_of(forward: &CheckedForward) -> String {
         draw.height,
         forward.offers(),
     )
+}
+
+/// How old the draw's block was when the run came, which takes the network's parameters to tell.
+fn age(forward: &CheckedForward, network: Option<&Network>) -> Part {
+    let name = "block age";
+    let Some(network) = network else {
+        let says = "not judged without the network's parameters: --network FILE".to_owned();
+        return Part { name, state: State::Absent, says };
+    };
+    let draw = forward.draw().document();
+    if draw.network != network.id() {
+        let says = format!("not judged: these are the parameters of network {}", network.id());
+        return Part { name, state: State::Absent, says };
+    }
+    let header = forward.header().map(Verified::document);
+    if header.is_none() && draw.block != network.genesis() {
+        let says = "the block's header is not among the papers".to_owned();
+        return Part { name, state: State::Absent, says };
+    }
+    match draw.check_age(header, network) {
+        Ok(()) => {
+            let began = network.slot_start(header.map_or(Slot::ZERO, |header| header.slot));
+            let seconds = draw.at.0.saturating_sub(began.0) / 1_000_000_000;
+            let says = format!("it began {seconds} s before the run came");
+            Part { name, state: State::Holds, says }
+        }
+        Err(error) => Part { name, state: State::False, says: error.to_string() },
+    }
 }
 
 /// Executes the run again and compares; a sentence says more where there is more to say.

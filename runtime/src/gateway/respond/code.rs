@@ -101,6 +101,7 @@ codes! {
     ModuleTooCostly = UNPROCESSABLE_ENTITY "module_too_costly" "The module cannot be compiled within bounds.",
     ForwardedAlready = LOOP_DETECTED "forwarded_already" "The call was passed on once and is not passed on again.",
     ForwardNoHost = SERVICE_UNAVAILABLE "forward_no_host" "No host that is known here offers to run this for the price.",
+    ForwardStale = SERVICE_UNAVAILABLE "forward_stale" "The latest final block is too old to draw a host by.",
     ForwardUnfunded = SERVICE_UNAVAILABLE "forward_unfunded" "This gateway cannot pay another host for the call now.",
     ForwardUnreachable = BAD_GATEWAY "forward_unreachable" "The host that was drawn did not answer; nothing is billed.",
     ForwardRefused = BAD_GATEWAY "forward_refused" "The host that was drawn refused the call; nothing is billed.",

@@ -73,6 +73,7 @@ fn every_kind_of_error_has_its_status_and_code() {
     check(ForwardError::Unpaid, 402, "payment_required");
     check(ForwardError::Twice, 508, "forwarded_already");
     check(ForwardError::NoHost, 503, "forward_no_host");
+    check(ForwardError::Stale { began: UnixNanos::ZERO }, 503, "forward_stale");
     check(ForwardError::Purse(PurseError::Late(key)), 503, "forward_unfunded");
     for (source, status, code) in [
         (HopError::Unreachable("x".into()), 502, "forward_unreachable"),

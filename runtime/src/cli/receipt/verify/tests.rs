@@ -152,7 +152,7 @@ fn report(bundle: &Bundle, wants_rerun: bool) -> Report {
         Context { screen: Screen::new(Format::Text, Colour::Never, true, &around), around };
     // Through bytes, as a file is.
     let bundle = Bundle::decode(&bundle.encode()).unwrap();
-    judge(&bundle, wants_rerun, &context)
+    judge(&bundle, wants_rerun, None, &context)
 }
 
 #[test]
