@@ -18,6 +18,10 @@ use crate::executor::Invocation;
 use crate::executor::limiter::Limiter;
 use crate::executor::watch::{HostStop, Watch};
 
+/// Up to here the output's buffer grows by doubling. Beyond, it is made as long as the run may write, once: pages that
+/// are not written take no memory, while a buffer that is moved is held twice. Twice a guest's usual answer is far below.
+const OUTPUT_STEPS: usize = 1024 * 1024;
+
 /// Why a host call did not return to its guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::executor) enum Stop {
@@ -94,9 +98,15 @@ impl Guest {
 
     /// Appends to the output, or ends the run when that would pass its bound.
     pub(super) fn append_output(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        fits(self.output.len(), bytes.len(), self.invocation.limits.output, LimitKind::Output)?;
-        self.output.extend_from_slice(bytes);
+        self.output_fits(bytes.len())?;
+        self.put_output(bytes);
         Ok(())
+    }
+
+    /// Appends to the output what is known to fit.
+    pub(super) fn put_output(&mut self, bytes: &[u8]) {
+        make_room(&mut self.output, bytes.len(), self.invocation.limits.output);
+        self.output.extend_from_slice(bytes);
     }
 
     /// Appends to the log, or ends the run when that would pass its bound.
@@ -114,6 +124,15 @@ impl Guest {
     /// Whether so many more bytes of output are within the run's bound.
     pub(super) fn output_fits(&self, more: usize) -> Result<(), Stop> {
         fits(self.output.len(), more, self.invocation.limits.output, LimitKind::Output)
+    }
+}
+
+/// Makes room for more of an output that may become `bound` bytes long.
+fn make_room(output: &mut Vec<u8>, more: usize, bound: u64) {
+    let (len, total) = (output.len(), output.len().saturating_add(more));
+    if total > output.capacity() && total > OUTPUT_STEPS {
+        let bound = usize::try_from(bound).unwrap_or(total);
+        output.reserve_exact(bound.max(total).saturating_sub(len));
     }
 }
 
@@ -185,5 +204,31 @@ impl<'a> Call<'a> {
     /// The counter to hand back.
     pub(super) fn leave(self) -> i64 {
         self.counter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_output_is_moved_once_and_a_short_one_takes_no_more_than_it_needs() {
+        const BOUND: usize = 8 * OUTPUT_STEPS;
+        let part = vec![7; 64 * 1024];
+        let (mut output, mut places) = (Vec::new(), std::collections::BTreeSet::new());
+        while output.len() < BOUND {
+            make_room(&mut output, part.len(), BOUND as u64);
+            output.extend_from_slice(&part);
+            if output.len() <= OUTPUT_STEPS {
+                assert!(output.capacity() <= OUTPUT_STEPS);
+            } else {
+                places.insert(output.as_ptr() as usize);
+            }
+        }
+        assert_eq!(places.len(), 1, "beyond the steps it stays where it is");
+        assert_eq!((output.len(), output.capacity()), (BOUND, BOUND));
+        // More than a bound that does not hold: the buffer still has room.
+        make_room(&mut output, 5, BOUND as u64);
+        assert!(output.capacity() >= BOUND + 5);
     }
 }

@@ -127,8 +127,11 @@ pub(super) fn fd_write(
     }
     for (ptr, len) in list {
         let bytes = memory::bytes(memory, ptr, len).unwrap_or_default();
-        let target = if is_output { &mut guest.output } else { &mut guest.log };
-        target.extend_from_slice(bytes);
+        if is_output {
+            guest.put_output(bytes);
+        } else {
+            guest.log.extend_from_slice(bytes);
+        }
     }
     let _ = memory::put(memory, written, &sum.to_le_bytes());
     Ok(Errno::Success)
