@@ -3,9 +3,9 @@
 //! # Format
 //!
 //! ```text
-//! 0    8   magic, "TALEA-A1"
+//! 0    8   magic, "TALEA-A2"
 //! 8   32   HMAC-SHA256 under the node's key, over the label below, the engine id, the function's
-//!          digest, the profile's id, the variant, and everything from byte 40 on
+//!          digest, the profile's id, the variant, bytes 40 to 55, and the SHA-256 of each 4 KiB from byte 56 on
 //! 40   8   static fuel, little endian
 //! 48   8   initial pages of memory, little endian
 //! 56   ..  what wasmtime made
@@ -18,14 +18,18 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use talea_ledger::id::{FunctionId, ProfileId};
+use talea_ledger::lanes;
 use talea_meter::Variant;
 
 use super::engine::EngineId;
 
-const MAGIC: &[u8; 8] = b"TALEA-A1";
-const LABEL: &[u8] = b"talea artefact v1\0";
+const MAGIC: &[u8; 8] = b"TALEA-A2";
+const LABEL: &[u8] = b"talea artefact v2\0";
 const MAC_LEN: usize = 32;
 const FACTS_LEN: usize = 16;
+/// Bytes that are hashed by themselves, so that many can be hashed side by side: sixteen take 64 KiB, a fraction of what
+/// wasmtime makes of a function of a few KiB.
+const CHUNK: usize = 4096;
 
 /// The key that the node keeps for its own artefacts.
 #[derive(Clone)]
@@ -119,11 +123,18 @@ impl Facts {
     }
 }
 
-fn mac(mac_key: &MacKey, engine: &EngineId, key: &Key, parts: [&[u8]; 2]) -> Hmac<Sha256> {
+fn mac(
+    mac_key: &MacKey,
+    engine: &EngineId,
+    key: &Key,
+    facts: &[u8; FACTS_LEN],
+    code: &[u8],
+) -> Hmac<Sha256> {
     #[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
     let mut mac =
         Hmac::<Sha256>::new_from_slice(&mac_key.0).expect("HMAC takes a key of any length");
-    // Every part but the last has a fixed length, so no two lists of parts give the same bytes.
+    // Every part but the last has a fixed length, so no two lists of parts give the same bytes. A chunk's place is that
+    // of its digest, and the last one's length is in it.
     mac.update(LABEL);
     mac.update(engine.as_bytes());
     mac.update(&key.function.to_bytes());
@@ -133,8 +144,10 @@ fn mac(mac_key: &MacKey, engine: &EngineId, key: &Key, parts: [&[u8]; 2]) -> Hma
         Variant::Fast => 1,
         Variant::Explained => 2,
     }]);
-    for part in parts {
-        mac.update(part);
+    mac.update(facts);
+    let chunks: Vec<&[u8]> = code.chunks(CHUNK).collect();
+    for digest in lanes::names(&chunks) {
+        mac.update(digest.as_bytes());
     }
     mac
 }
@@ -142,7 +155,7 @@ fn mac(mac_key: &MacKey, engine: &EngineId, key: &Key, parts: [&[u8]; 2]) -> Hma
 /// The head of a file for this artefact; its code follows as it is.
 pub(super) fn head(artefact: &Artefact, mac_key: &MacKey, engine: &EngineId, key: &Key) -> Vec<u8> {
     let facts = artefact.facts.to_bytes();
-    let mac = mac(mac_key, engine, key, [&facts, &artefact.code]).finalize().into_bytes();
+    let mac = mac(mac_key, engine, key, &facts, &artefact.code).finalize().into_bytes();
     [&MAGIC[..], &mac, &facts].concat()
 }
 
@@ -155,9 +168,48 @@ pub(super) fn open<'a>(
 ) -> Result<(Facts, &'a [u8]), ArtefactFault> {
     let rest = file.strip_prefix(MAGIC).ok_or(ArtefactFault::Shape)?;
     let (tag, rest) = rest.split_at_checked(MAC_LEN).ok_or(ArtefactFault::Shape)?;
-    let (facts, code) = rest.split_at_checked(FACTS_LEN).ok_or(ArtefactFault::Shape)?;
-    let mac = mac(mac_key, engine, key, [facts, code]);
+    let (facts, code) = rest.split_first_chunk().ok_or(ArtefactFault::Shape)?;
+    let mac = mac(mac_key, engine, key, facts, code);
     // Compares in constant time.
     mac.verify_slice(tag).map_err(|_| ArtefactFault::Forged)?;
     Ok((Facts::from_bytes(facts).ok_or(ArtefactFault::Shape)?, code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_opens_only_whole_in_its_order_and_for_its_key() {
+        let mac_key = MacKey::new([3; 32]);
+        let engine = EngineId([4; 32]);
+        let key = Key {
+            function: FunctionId::of(b"a function"),
+            profile: ProfileId::of(b"a profile"),
+            variant: Variant::Fast,
+        };
+        // Sixteen chunks side by side, one after the other, and a part of one.
+        let code: Vec<u8> = (0..CHUNK * 20 + 9).map(|at| (at / CHUNK + at % 251) as u8).collect();
+        let facts = Facts { static_fuel: 7, memory_pages: 9 };
+        let artefact = Artefact { facts, code: code.clone() };
+        let head = head(&artefact, &mac_key, &engine, &key);
+        let file = [&head[..], &code].concat();
+        let opens =
+            |file: &[u8], key: &Key| open(file, &mac_key, &engine, key).map(|(_, code)| code.len());
+        assert_eq!(opens(&file, &key).unwrap(), code.len());
+        for at in (0..file.len()).step_by(997).chain(0..head.len()).chain([file.len() - 1]) {
+            let mut changed = file.clone();
+            changed[at] ^= 1;
+            assert!(opens(&changed, &key).is_err(), "byte {at}");
+        }
+        let mut swapped = file.clone();
+        let (first, second) = swapped[head.len()..head.len() + 2 * CHUNK].split_at_mut(CHUNK);
+        first.swap_with_slice(second);
+        assert!(opens(&swapped, &key).is_err(), "chunks in another order");
+        for len in [0, 8, 40, head.len(), head.len() + 20 * CHUNK, file.len() - 1] {
+            assert!(opens(&file[..len], &key).is_err(), "cut at {len}");
+        }
+        let other = Key { variant: Variant::Exact, ..key };
+        assert!(opens(&file, &other).is_err(), "of another variant");
+    }
 }

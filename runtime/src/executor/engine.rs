@@ -74,7 +74,7 @@ pub(super) enum Purpose {
 
 /// SHA-256 over everything that influences an artefact: versions, triple, flags, features, tunables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct EngineId([u8; 32]);
+pub(super) struct EngineId(pub(super) [u8; 32]);
 
 impl EngineId {
     pub(super) fn as_bytes(&self) -> &[u8; 32] {
