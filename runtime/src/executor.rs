@@ -27,6 +27,7 @@ mod modules;
 mod outcome;
 mod rerun;
 mod slots;
+mod turns;
 mod watch;
 
 use std::fmt;
@@ -56,6 +57,7 @@ use long::{LongRuns, Work, turn};
 pub use modules::{FunctionSource, LoadError};
 use modules::{Modules, ShelfBounds};
 pub use rerun::{RerunError, rerun};
+pub use turns::ask_for_short_turns;
 use watch::Watch;
 
 use crate::store::artefacts::ArtefactFolder;

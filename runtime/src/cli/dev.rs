@@ -16,6 +16,7 @@ use serde_json::json;
 use talea_ledger::sign::seal_document;
 use talea_ledger::{Price, Tal};
 use talea_runtime::config::{Config, Sources};
+use talea_runtime::executor::ask_for_short_turns;
 use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -92,6 +93,8 @@ struct Session<'a> {
 pub(super) fn run(args: &DevArgs, context: &Context) -> Ran {
     let source = Source::find(&args.path)?;
     let wallet = args.signer.wallet(context)?;
+    // Before the first thread is started: they all take it over.
+    ask_for_short_turns();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.or_exit(Exit::Failed, || "cannot start threads")?;
     let scratch = match &args.data {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use talea_runtime::config::{self, Config, LogFormat, Sources};
+use talea_runtime::executor::ask_for_short_turns;
 use talea_runtime::node::{self, Running};
 use tracing_subscriber::EnvFilter;
 
@@ -101,6 +102,8 @@ pub(super) fn run(args: &NodeRunArgs, context: &Context) -> Ran {
         return Ok(Exit::Ok);
     }
     log_to_stderr(&config, context)?;
+    // Before the first thread is started: they all take it over.
+    ask_for_short_turns();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.or_exit(Exit::Failed, || "cannot start threads")?.block_on(serve(config, context))
 }

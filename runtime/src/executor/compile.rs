@@ -22,8 +22,8 @@ use talea_ledger::profile::{self, Profile};
 use talea_meter::Variant;
 
 use super::artefact::{Artefact, Facts};
-use super::bounds;
 use super::engine::{self, Purpose, Tier};
+use super::{bounds, turns};
 use crate::store::artefacts::ARTEFACT_LEN_MAX;
 
 /// The hidden subcommand that a node starts itself with.
@@ -216,6 +216,7 @@ fn serve() -> Result<Artefact, CompileError> {
 
 /// Bounds on this process, so that it ends even when its parent does not end it.
 fn limit_self() {
+    turns::work_steadily();
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::attempt::Verdict;
 use super::watch::Watch;
-use super::{ExecuteError, bounds};
+use super::{ExecuteError, turns};
 
 /// A run at work: pending at the end of a slice, ready when it has ended.
 pub(super) type Work = Pin<Box<dyn Future<Output = Ended> + Send>>;
@@ -109,7 +109,7 @@ impl LongRuns {
         for number in 0..threads {
             let shared = Arc::clone(&runs.shared);
             let thread = Builder::new().name(format!("talea-long-{number}")).spawn(move || {
-                lower_priority();
+                turns::give_way();
                 shared.drive();
             })?;
             runs.threads.push(thread);
@@ -152,14 +152,4 @@ impl Drop for LongRuns {
             let _ = thread.join();
         }
     }
-}
-
-/// Lets every other thread of the process go first. On Linux a thread has a niceness of its own.
-fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(bounds::LONG_NICENESS) {
-        tracing::warn!(%error, "long runs keep the priority of short ones");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = bounds::LONG_NICENESS;
 }
