@@ -5,10 +5,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anyhow::bail;
 
 use crate::response::{self, Front};
+
+/// No answer within this time is the end of a bench. What is asked here takes seconds at most.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The status and body of the answer to one request.
 pub fn ask(
@@ -27,6 +31,8 @@ pub fn ask(
     }
     request.push_str("\r\n");
     let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
     stream.write_all(request.as_bytes())?;
     stream.write_all(body)?;
     let mut bytes = Vec::new();

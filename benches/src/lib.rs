@@ -15,6 +15,7 @@ pub mod inside;
 pub mod load;
 pub mod machine;
 pub mod network;
+pub mod node;
 pub mod peers;
 pub mod report;
 pub mod requests;

@@ -19,11 +19,12 @@ use talea_benches::cores::{self, GENERATOR};
 use talea_benches::inside::verifying::signature_us;
 use talea_benches::load::{Load, drive};
 use talea_benches::machine::Machine;
+use talea_benches::node::{Node, Order};
 use talea_benches::peers::{self, Options};
 use talea_benches::report::Report;
 use talea_benches::requests::Same;
 use talea_benches::rounds::{self, Plan};
-use talea_benches::strain::{Node, fair, many, scale};
+use talea_benches::strain::{fair, many, scale};
 use talea_benches::timing::Effort;
 use talea_benches::{hello, results};
 
@@ -202,21 +203,22 @@ fn strain_one(args: &StrainArgs) -> anyhow::Result<()> {
             None => Ok(()),
         }
     };
+    let fresh = |settings: &[&str]| Node::start(Order::fresh(&args.talea, &folder, settings)?);
     if wants("fair") {
-        let node = Node::start(&args.talea, &folder, &[ENDLESS_FUEL])?;
+        let node = fresh(&[ENDLESS_FUEL])?;
         let plan = fair::Plan { connections: 32, endless: 2, window, rounds: 3 };
         write("fair", fair::measure(&node, plan)?)?;
     }
     if wants("many") {
         let cache = format!("compute.cache={}", args.cache);
-        let node = Node::start(&args.talea, &folder, &[&cache])?;
+        let node = fresh(&[&cache])?;
         let plan = many::Plan { functions: args.functions, connections: 32, window };
         write("many", many::measure(&node, plan, &args.cache)?)?;
     }
     if wants("scale") {
-        let mut node = Node::start(&args.talea, &folder, &[])?;
+        let node = fresh(&[])?;
         let plan = scale::Plan { connections: 256, receipts: args.receipts, window };
-        write("scale", scale::measure(&mut node, plan, |line| eprintln!("{line}"))?)?;
+        write("scale", scale::measure(node, plan, |line| eprintln!("{line}"))?)?;
     }
     // A gigabyte of receipts is nothing to leave behind.
     fs::remove_dir_all(&folder).or_else(|fault| match fault.kind() {

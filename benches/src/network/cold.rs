@@ -3,9 +3,11 @@
 use std::fs;
 
 use anyhow::ensure;
+use talea_ledger::FunctionId;
 
-use super::node::Node;
+use super::node::Member;
 use super::{Nodes, Row};
+use crate::asking::ask;
 use crate::inside::guests::{binary, large};
 use crate::report::median;
 use crate::stopwatch::Stopwatch;
@@ -15,7 +17,7 @@ const ROUNDS: usize = 6;
 const LENGTHS: [usize; 2] = [16 * 1024, 512 * 1024];
 
 pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
-    let holder = Node::start(nodes, "cold-holder", &[])?;
+    let holder = Member::start(nodes, "cold-holder", &[])?;
     let other = ["--join", holder.join.as_str()];
     let mut ids = Vec::new();
     for len in LENGTHS {
@@ -24,24 +26,22 @@ pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
             // Another function each time, by one constant.
             let text = large(len - len / 16);
             let text = text.replacen("(i64.const 9)", &format!("(i64.const {})", 10 + round), 1);
-            let module = nodes.folder.join("module.wasm");
-            fs::write(&module, binary(&text)?)?;
-            of_length.push(holder.deploy(&module)?);
+            of_length.push(holder.deploy(&binary(&text)?)?);
         }
         ids.push(of_length);
     }
-    let calls = |node: &Node| -> anyhow::Result<Vec<f64>> {
+    let calls = |node: &Member| -> anyhow::Result<Vec<f64>> {
         ids.iter().map(|ids| Ok(median(times(node, ids)?.into_iter()))).collect()
     };
-    let node = Node::start(nodes, "cold-other", &other)?;
+    let node = Member::start(nodes, "cold-other", &other)?;
     let elsewhere = calls(&node)?;
     ensure!(node.metric("talea_functions_brought_total")? as usize == 2 * ROUNDS, "all came");
     drop(node);
     fs::remove_dir_all(nodes.folder.join("cold-other/data/artefacts"))?;
-    let node = Node::start(nodes, "cold-other", &other)?;
+    let node = Member::start(nodes, "cold-other", &other)?;
     let compiled = calls(&node)?;
     drop(node);
-    let node = Node::start(nodes, "cold-other", &other)?;
+    let node = Member::start(nodes, "cold-other", &other)?;
     let loaded = calls(&node)?;
     let warm = calls(&node)?;
     let ms = |nanos: f64| format!("{:.2} ms", nanos / 1e6);
@@ -68,11 +68,11 @@ pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
 }
 
 /// Nanoseconds of one call of each, receipt included.
-fn times(node: &Node, ids: &[String]) -> anyhow::Result<Vec<f64>> {
+fn times(node: &Member, ids: &[FunctionId]) -> anyhow::Result<Vec<f64>> {
     ids.iter()
         .map(|id| {
             let watch = Stopwatch::start();
-            let (status, body) = node.get(&format!("/f/{id}/"))?;
+            let (status, body) = ask(node.address(), "GET", &format!("/f/{id}/"), &[], &[])?;
             let nanos = watch.nanos() as f64;
             ensure!(status == 200 && body.ends_with(b"01234"), "a call answered {status}");
             Ok(nanos)

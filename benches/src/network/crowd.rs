@@ -6,7 +6,7 @@ use std::time::Duration;
 use talea_gossip::{Gossip, Inbox, Options, ask_params, start};
 use zeroize::Zeroizing;
 
-use super::node::{Node, until};
+use super::node::{Member, until};
 use super::{Nodes, Row};
 
 /// As many as a node takes by default.
@@ -15,7 +15,7 @@ const PEERS: u8 = 50;
 const REST: Duration = Duration::from_secs(5);
 
 pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
-    let node = Node::start(nodes, "crowd", &[])?;
+    let node = Member::start(nodes, "crowd", &[])?;
     thread::sleep(REST);
     let alone = node.resident()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -33,7 +33,7 @@ pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
     )])
 }
 
-async fn join(node: &Node) -> anyhow::Result<Vec<(Gossip, Inbox)>> {
+async fn join(node: &Member) -> anyhow::Result<Vec<(Gossip, Inbox)>> {
     let at = vec![node.join.parse()?];
     let secret = |number: u8| Zeroizing::new([0xa0 + number; 32]);
     let (network, params) = ask_params(secret(0), &at, REST).await?;

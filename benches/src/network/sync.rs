@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -11,8 +10,9 @@ use anyhow::{Context, ensure};
 use talea_ledger::transaction::Transfer;
 use talea_ledger::{Action, NetworkId, Nonce, SecretKey, Tal, Transaction};
 
-use super::node::{Node, until};
+use super::node::{Member, until};
 use super::{Nodes, Row};
+use crate::asking::ask;
 use crate::stopwatch::Stopwatch;
 
 /// Who hands in transactions at once.
@@ -29,14 +29,14 @@ pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
 fn row(nodes: &Nodes, name: &str, senders: u8) -> anyhow::Result<Row> {
     let params = genesis(nodes, name)?;
     let setting = format!("network.params={params}");
-    let author = Node::start(nodes, name, &["--set", &setting])?;
+    let author = Member::start(nodes, name, &["--set", &setting])?;
     let network: NetworkId = author.json("/network")?["id"]
         .as_str()
         .context("no id of the network")?
         .parse()
         .context("the id of the network")?;
     let sent = make(&author, network, senders)?;
-    let height = |node: &Node, of: &str| -> anyhow::Result<u64> {
+    let height = |node: &Member, of: &str| -> anyhow::Result<u64> {
         Ok(node.json("/network")?[of].as_str().context("no height")?.parse()?)
     };
     until("all is final", || {
@@ -46,7 +46,7 @@ fn row(nodes: &Nodes, name: &str, senders: u8) -> anyhow::Result<Row> {
     let blocks = height(&author, "final_height")?;
     let newcomer = format!("{name}-newcomer");
     let begun = Stopwatch::start();
-    let late = Node::start(nodes, &newcomer, &["--join", &author.join])?;
+    let late = Member::start(nodes, &newcomer, &["--join", &author.join])?;
     until("the newcomer has them all", || Ok(height(&late, "final_height")? >= blocks))?;
     let seconds = begun.elapsed().as_secs_f64();
     let bytes = late.metric("talea_chain_received_bytes_total")?;
@@ -65,27 +65,27 @@ fn payer(number: u8) -> SecretKey {
 
 /// A network of this node alone, with short slots and money for those who pay.
 fn genesis(nodes: &Nodes, name: &str) -> anyhow::Result<String> {
-    let folder = nodes.folder.join(name);
-    let data = folder.join("data");
+    let order = nodes.order(name);
+    let data = order.data();
     fs::create_dir_all(&data)?;
     let key = data.join("key");
     fs::write(&key, "55".repeat(32))?;
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
-    let params = folder.join("params");
-    let mut command = Command::new(&nodes.talea);
+    let params = order.folder.join("params");
+    let mut command = order.command();
     command.args(["ledger", "genesis"]).arg(&params).args(["--name", "bench", "--slot"]);
     command.arg(format!("{SLOT_MILLIS}ms")).arg("--authority");
     command.arg(SecretKey::from_bytes(&[0x55; 32]).public().to_string());
     for number in 0..SENDERS {
         command.arg("--fund").arg(format!("{}=1000000000", payer(number).public()));
     }
-    let made = command.env("TALEA_HOME", folder.join("home")).output()?;
+    let made = command.output()?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     Ok(params.display().to_string())
 }
 
 /// Transfers, one after the other from each sender, for as long as blocks are made. Gives how many there were.
-fn make(node: &Node, network: NetworkId, senders: u8) -> anyhow::Result<u64> {
+fn make(node: &Member, network: NetworkId, senders: u8) -> anyhow::Result<u64> {
     let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let send = |number: u8| {
@@ -105,7 +105,8 @@ fn make(node: &Node, network: NetworkId, senders: u8) -> anyhow::Result<u64> {
                         builds_on: None,
                     };
                     let envelope = transaction.seal(&key).encode();
-                    let (status, body) = node.post("/transactions", &envelope)?;
+                    let (status, body) =
+                        ask(node.address(), "POST", "/transactions", &[], &envelope)?;
                     ensure!(status == 202, "{status} {}", String::from_utf8_lossy(&body));
                     sent.fetch_add(1, Ordering::Relaxed);
                 }

@@ -10,14 +10,12 @@ use std::fs;
 use std::process::Command;
 use std::rc::Rc;
 
-use anyhow::{Context, bail};
-
-use talea_ledger::FunctionId;
+use anyhow::bail;
 
 use super::{Options, build_guest, output_of};
+use crate::node::{Node, Order};
 use crate::requests::{Requests, Same};
 use crate::rounds::{Contender, Marks};
-use crate::server::{self, Server};
 
 /// The header that every answer of a function carries.
 pub const RECEIPT_HEADER: &str = "talea-receipt";
@@ -28,30 +26,13 @@ pub(super) fn start(options: &Options) -> anyhow::Result<Vec<Contender>> {
     }
     let version = output_of(Command::new(&options.talea).arg("--version"))?;
     let module = build_guest(options, "hello", "wasm32-wasip1")?;
-    let folder = options.folder.join("talea");
-    if folder.exists() {
-        fs::remove_dir_all(&folder).context("removing the data of an earlier run")?;
-    }
-    let home = folder.join("home");
-    fs::create_dir_all(&home)?;
-    let mut node = server::program(&options.talea);
-    node.args(["node", "--listen", "127.0.0.1:0", "--data"])
-        .arg(folder.join("data"))
-        .args(["--payers", &paid::payer().public().to_string()])
-        .args(["--set", &format!("credit.cap={}", paid::CREDIT)])
-        .env("TALEA_HOME", &home);
-    let server = Server::start_announced(&mut node, &options.folder.join("talea.log"))?;
-    let mut deploy = Command::new(&options.talea);
-    deploy
-        .args(["deploy", "--output", "json", "--node"])
-        .arg(format!("http://{}", server.address()))
-        .arg(&module)
-        .env("TALEA_HOME", &home);
-    let deployed: serde_json::Value = serde_json::from_str(&output_of(&mut deploy)?)?;
-    let id = deployed["id"].as_str().context("`talea deploy` named no id")?;
-    let function: FunctionId = id.parse().context("the id of the deployed function")?;
+    let credit = format!("credit.cap={}", paid::CREDIT);
+    let mut order = Order::fresh(&options.talea, &options.folder.join("talea"), &[&credit])?;
+    order.flags.extend(["--payers".to_owned(), paid::payer().public().to_string()]);
+    let node = Node::start(order)?;
+    let function = node.deploy(&fs::read(&module)?)?;
     let path = format!("/f/{function}");
-    let server = Rc::new(server);
+    let server = Rc::new(node.into_server());
     let contender = |key, title: &str, requests: Box<dyn Requests>| Contender {
         key,
         title: title.to_owned(),

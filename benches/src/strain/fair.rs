@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{Node, Window, endless, short};
+use super::{Window, drive_window, endless, short};
 use crate::asking::ask;
+use crate::node::Node;
 use crate::requests::Same;
 
 /// Aim of the budget: the time within which 99 of 100 short calls are answered, in microseconds.
@@ -38,9 +39,11 @@ struct Round {
 
 /// Measures and gives the section for the page.
 pub fn measure(node: &Node, plan: Plan) -> anyhow::Result<String> {
-    let (quick, slow) = (node.deploy(&short(0)?)?, node.deploy(&endless()?)?);
-    let address = node.server()?.address();
-    let window = || node.window(&mut Same::get(address, &quick), plan.connections, plan.window);
+    let path = |wasm: &[u8]| node.deploy(wasm).map(|function| format!("/f/{function}"));
+    let (quick, slow) = (path(&short(0)?)?, path(&endless()?)?);
+    let address = node.address();
+    let window =
+        || drive_window(node, &mut Same::get(address, &quick), plan.connections, plan.window);
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds {
         let alone = window()?;

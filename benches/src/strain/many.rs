@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::{Node, Window, short};
+use super::{Window, drive_window, short};
+use crate::node::Node;
 use crate::requests::{InTurn, Same};
 use crate::stopwatch::Stopwatch;
 
@@ -24,18 +25,18 @@ pub struct Plan {
 
 /// Measures and gives the section for the page. `cache` is what the node was told of its memory for artefacts.
 pub fn measure(node: &Node, plan: Plan, cache: &str) -> anyhow::Result<String> {
-    let address = node.server()?.address();
+    let address = node.address();
     let watch = Stopwatch::start();
     let mut paths = Vec::new();
     for mark in 0..plan.functions.max(1) {
-        paths.push(node.deploy(&short(mark)?)?);
+        paths.push(format!("/f/{}", node.deploy(&short(mark)?)?));
     }
     let each_ms = watch.elapsed().as_secs_f64() * 1e3 / paths.len() as f64;
     let mut rows = String::new();
     let mut p99 = 0.0;
     for connections in [plan.connections, 1] {
-        let one = node.window(&mut Same::get(address, &paths[0]), connections, plan.window)?;
-        let all = node.window(&mut InTurn::get(address, &paths), connections, plan.window)?;
+        let one = drive_window(node, &mut Same::get(address, &paths[0]), connections, plan.window)?;
+        let all = drive_window(node, &mut InTurn::get(address, &paths), connections, plan.window)?;
         rows.push_str(&row("one of them", connections, &one));
         rows.push_str(&row("all in turn", connections, &all));
         p99 = all.us(0.99);

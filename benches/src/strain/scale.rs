@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Node, Window, disk_bytes, short};
+use super::{Window, disk_bytes, drive_window, short};
 use crate::asking::get;
+use crate::node::Node;
 use crate::requests::Same;
 use crate::stopwatch::Stopwatch;
 
@@ -37,25 +38,26 @@ struct Row {
 
 /// Measures and gives the section for the page.
 pub fn measure(
-    node: &mut Node,
+    mut node: Node,
     plan: Plan,
     mut progress: impl FnMut(&str),
 ) -> anyhow::Result<String> {
-    let path = node.deploy(&short(0)?)?;
-    let empty = disk_bytes(&node.data())?;
+    let path = format!("/f/{}", node.deploy(&short(0)?)?);
+    let data = node.order().data();
+    let empty = disk_bytes(&data)?;
     let (mut receipts, mut rows) = (0, Vec::new());
     let marks = std::iter::successors(Some(FIRST), |mark| mark.checked_mul(10));
     for mark in marks.take_while(|mark| *mark <= plan.receipts) {
         while receipts < mark {
-            receipts += call(node, &path, plan, FILL)?.seen.answers;
+            receipts += call(&node, &path, plan, FILL)?.seen.answers;
             progress(&format!("{receipts} of {} receipts", plan.receipts));
         }
-        let window = call(node, &path, plan, plan.window)?;
+        let window = call(&node, &path, plan, plan.window)?;
         receipts += window.seen.answers;
-        let bytes = disk_bytes(&node.data())?.saturating_sub(empty);
+        let bytes = disk_bytes(&data)?.saturating_sub(empty);
         let watch = Stopwatch::start();
-        node.restart()?;
-        get(node.server()?.address(), &path)?;
+        node = node.restart()?;
+        get(node.address(), &path)?;
         let restart_s = watch.elapsed().as_secs_f64();
         rows.push(Row { receipts, window, bytes_each: bytes as f64 / receipts as f64, restart_s });
     }
@@ -63,8 +65,8 @@ pub fn measure(
 }
 
 fn call(node: &Node, path: &str, plan: Plan, window: Duration) -> anyhow::Result<Window> {
-    let mut requests = Same::get(node.server()?.address(), path);
-    node.window(&mut requests, plan.connections, window)
+    let mut requests = Same::get(node.address(), path);
+    drive_window(node, &mut requests, plan.connections, window)
 }
 
 fn page(plan: Plan, rows: &[Row]) -> String {
