@@ -11,18 +11,22 @@ use super::{Nodes, Row};
 
 /// As many as a node takes by default.
 const PEERS: u8 = 50;
-/// After the last has joined: what greets a peer is over.
-const REST: Duration = Duration::from_secs(5);
+/// How long a stranger may take to be told what network this is.
+const ASK_TIME: Duration = Duration::from_secs(5);
+/// Time between two looks at the node's memory.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// So many looks without a fall of more than a hundredth, and the node has given back what it does not use.
+const STEADY_LOOKS: u32 = 5;
+/// After so many looks it is taken as it is.
+const LOOKS_MAX: u32 = 60;
 
 pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
     let node = Member::start(nodes, "crowd", &[])?;
-    thread::sleep(REST);
-    let alone = node.resident()?;
+    let alone = steady(&node)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let peers = runtime.block_on(join(&node))?;
     until("all have joined", || Ok(node.metric("talea_peers")? >= f64::from(PEERS)))?;
-    thread::sleep(REST);
-    let together = node.resident()?;
+    let together = steady(&node)?;
     drop(peers);
     let mib = |kib: u64| format!("{:.1} MiB", kib as f64 / 1024.0);
     let each = together.saturating_sub(alone) / u64::from(PEERS);
@@ -33,10 +37,28 @@ pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
     )])
 }
 
+/// Memory that is resident, in KiB, once it falls no more: an allocator gives back later what a start or a greeting took.
+fn steady(node: &Member) -> anyhow::Result<u64> {
+    let (mut least, mut since) = (u64::MAX, 0);
+    for _ in 0..LOOKS_MAX {
+        thread::sleep(LOOK_EVERY);
+        let now = node.resident()?;
+        if now < least.saturating_sub(least / 100) {
+            (least, since) = (now, 0);
+        } else {
+            since += 1;
+        }
+        if since == STEADY_LOOKS {
+            break;
+        }
+    }
+    node.resident()
+}
+
 async fn join(node: &Member) -> anyhow::Result<Vec<(Gossip, Inbox)>> {
     let at = vec![node.join.parse()?];
     let secret = |number: u8| Zeroizing::new([0xa0 + number; 32]);
-    let (network, params) = ask_params(secret(0), &at, REST).await?;
+    let (network, params) = ask_params(secret(0), &at, ASK_TIME).await?;
     let mut peers = Vec::new();
     for number in 0..PEERS {
         let mut options = Options::new(secret(number), network, params.clone());
