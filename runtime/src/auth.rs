@@ -13,6 +13,7 @@ mod escrow;
 mod grants;
 mod offer;
 mod request;
+mod signers;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use self::escrow::{Escrow, States, Vouched};
 use self::grants::Grants;
 pub use self::offer::Offer;
 pub use self::request::{Asked, Reader, RegistrationFault, RequestError};
+use self::signers::Signers;
 use crate::call::Call;
 use crate::config;
 use crate::limits;
@@ -45,6 +47,7 @@ pub struct Auth {
     buckets: Option<Buckets>,
     book: Book,
     grants: Grants,
+    signers: Signers,
     escrow: Arc<dyn Escrow>,
     deploy: config::Deploy,
 }
@@ -254,6 +257,7 @@ impl Auth {
             book: Book::new(credit, exposure, channels, escrow.clone()),
             escrow,
             grants: Grants::default(),
+            signers: Signers::new(offer.host, offer.network),
             deploy,
             offer,
         }
@@ -277,11 +281,14 @@ impl Auth {
         };
         let sealed = Sealed::decode(sealed).map_err(AuthorizeError::RunUnreadable)?;
         // A signature costs 40 us; nothing before it can be believed.
-        let verified: Verified<Run> = sealed.verify().map_err(AuthorizeError::RunUnverified)?;
+        let (verified, local): (Verified<Run>, _) =
+            self.signers.verify(&sealed).map_err(AuthorizeError::RunUnverified)?;
         let grant = call.session().map(|sealed| self.grants.open(sealed)).transpose()?;
+        let payload = Bytes::copy_from_slice(verified.payload());
         let asked = book::Asked {
             run: &verified,
-            id: RunId::of(verified.payload()),
+            payload: &payload,
+            local,
             grant: grant.as_ref().map(|grant| &grant.verified),
             at: call.at(),
         };
@@ -290,7 +297,6 @@ impl Auth {
                 if let Some(grant) = &grant {
                     self.escrow.keep_grant(&grant.verified, &grant.sealed)?;
                 }
-                let payload = Bytes::copy_from_slice(verified.payload());
                 let paid = PaidRun { payload, run: verified, sealed, claim };
                 Ok(Admission::Run(Authorized { call, caller: Caller::Paid(Box::new(paid)) }))
             }

@@ -7,7 +7,7 @@
 mod key;
 mod text;
 
-pub use key::{KeyError, PublicKey, SecretKey, Signature};
+pub use key::{KeyError, KnownKey, PublicKey, SecretKey, Signature};
 
 use core::fmt;
 use core::str::FromStr;

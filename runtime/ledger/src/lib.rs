@@ -60,8 +60,9 @@ pub use codec::{DecodeError, Document};
 pub use draw::{Candidate, Draw};
 pub use fraud::{Fraud, FraudKind};
 pub use id::{
-    BlockId, BodyId, ChannelId, Digest, DrawId, FunctionId, InputId, NetworkId, OfferId, OutputId,
-    ProfileId, PublicKey, ReceiptId, RegistrationId, RunId, SecretKey, SessionId, TransactionId,
+    BlockId, BodyId, ChannelId, Digest, DrawId, FunctionId, InputId, KnownKey, NetworkId, OfferId,
+    OutputId, ProfileId, PublicKey, ReceiptId, RegistrationId, RunId, SecretKey, SessionId,
+    TransactionId,
 };
 pub use input::Input;
 pub use message::Headers;

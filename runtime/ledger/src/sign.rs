@@ -10,7 +10,7 @@
 use crate::codec::{
     DecodeError, DecodeReason, Decoder, Document, Encoder, Field, LengthError, record,
 };
-use crate::id::{NetworkId, PublicKey, SecretKey, Signature};
+use crate::id::{KnownKey, NetworkId, PublicKey, SecretKey, Signature};
 use crate::merkle::ProofError;
 
 /// What a document is. The text names it wherever it travels and is part of what is signed.
@@ -354,6 +354,23 @@ impl Sealed {
 
     /// Checks type, signature and the document's own say about who signs it.
     pub fn verify<T: Document>(&self) -> Result<Verified<T>, VerifyError> {
+        let signer = self.signed.key;
+        self.checked(|message, signature| signer.verify(message, signature))
+    }
+
+    /// The same with the signer's point at hand. One signed by another key is an error.
+    pub fn verify_known<T: Document>(&self, known: &KnownKey) -> Result<Verified<T>, VerifyError> {
+        let (named, found) = (known.key(), self.signed.key);
+        if named != found {
+            return Err(VerifyError::Signer { named, found });
+        }
+        self.checked(|message, signature| known.verify(message, signature))
+    }
+
+    fn checked<T: Document>(
+        &self,
+        holds: impl FnOnce(&[u8], &Signature) -> bool,
+    ) -> Result<Verified<T>, VerifyError> {
         if self.domain != T::DOMAIN {
             return Err(VerifyError::Domain { expected: T::DOMAIN, found: self.domain });
         }
@@ -365,7 +382,7 @@ impl Sealed {
             return Err(VerifyError::Signer { named, found: signer });
         }
         let message = pre_authentication(self.domain, &self.payload);
-        if !signer.verify(&message, &self.signed.signature) {
+        if !holds(&message, &self.signed.signature) {
             return Err(VerifyError::Signature(signer));
         }
         Ok(Verified { document, payload: self.payload.clone(), signer })

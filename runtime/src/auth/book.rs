@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use talea_ledger::cover::{self, Now};
 use talea_ledger::{
     ChannelId, PublicKey, ReceiptId, Run, RunId, Sequence, Session, Tal, UnixNanos, Verified,
@@ -91,7 +92,8 @@ struct Lane {
 
 #[derive(Debug)]
 struct Underway {
-    run: RunId,
+    /// The run's bytes. Its name is a hash of them, which is made only for who asks about it.
+    payload: Bytes,
     signer: PublicKey,
     ended: watch::Receiver<()>,
 }
@@ -119,7 +121,10 @@ pub(super) enum Claimed {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) run: &'a Verified<Run>,
-    pub(super) id: RunId,
+    /// The same, to be kept.
+    pub(super) payload: &'a Bytes,
+    /// The signer's channel that no ledger has.
+    pub(super) local: ChannelId,
     pub(super) grant: Option<&'a Verified<Session>>,
     pub(super) at: UnixNanos,
 }
@@ -141,13 +146,16 @@ impl Book {
         let (channel, sequence, cap) = (payment.channel, payment.sequence, payment.cap);
         let mut open = lock(&self.open);
         let underway = open.lanes.get(&channel).and_then(|lane| lane.runs.get(&sequence));
-        if let Some(same) = underway.filter(|it| it.run == asked.id && it.signer == signer) {
+        let is_same = |it: &&Underway| it.payload == asked.payload && it.signer == signer;
+        if let Some(same) = underway.filter(is_same) {
             return Ok(Claimed::Underway(same.ended.clone()));
         }
-        let holder = underway.map(|other| Some(other.run));
+        let holder = underway.map(|other| Some(RunId::of(&other.payload)));
         let record = self.channels.record(channel, sequence)?;
         let holder = match record.standing {
-            Standing::Used(used) if used.run == asked.id && used.signer == signer => {
+            Standing::Used(used)
+                if used.signer == signer && used.run == RunId::of(asked.payload) =>
+            {
                 return Ok(Claimed::Recorded(used.receipt));
             }
             Standing::Used(used) => Some(Some(used.run)),
@@ -155,7 +163,7 @@ impl Book {
             Standing::Fresh => holder,
         };
         offer.covers(run, asked.at)?;
-        let payer = if channel == ChannelId::local(&signer, &offer.host, &offer.network) {
+        let payer = if channel == asked.local {
             self.on_credit(&open, signer, run, &record, holder)?;
             signer
         } else {
@@ -164,7 +172,7 @@ impl Book {
         let (ending, ended) = watch::channel(());
         let lane = open.lanes.entry(channel).or_default();
         lane.reserved = lane.reserved.saturating_add(cap);
-        lane.runs.insert(sequence, Underway { run: asked.id, signer, ended });
+        lane.runs.insert(sequence, Underway { payload: asked.payload.clone(), signer, ended });
         let open = self.open.clone();
         Ok(Claimed::Fresh(Claim { open, channel, sequence, cap, payer, _ending: ending }))
     }

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use talea_ledger::message::{Method, Path};
 use talea_ledger::{Document as _, FunctionId, Registration, UnixNanos};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::contain::contained;
 use super::forward::{self, ForwardError, Forwarder};
@@ -65,23 +65,19 @@ pub(super) async fn invoke(
         return response;
     }
     // A paid run ends and is recorded even if this connection does not wait for it.
-    let (tell, told) = oneshot::channel();
     let owner = gateway.clone();
-    gateway.tasks.start(async move {
+    let carried = gateway.tasks.outlast(async move {
         let carrying = pin!(carry_out(&owner, order, since, (wants_receipt, way)));
         let carried = contained(carrying).await;
         drop((held, permit, in_use));
-        // Nobody may be there any more; the receipt is.
-        let _ = tell.send(carried);
+        carried
     });
-    match told.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(panicked)) => {
+    match carried.await {
+        Ok(response) => response,
+        Err(panicked) => {
             gateway.metrics.panicked();
             Err(panicked.into())
         }
-        // The task was ended with the node.
-        Err(_) => Err(Fault::Stopping),
     }
 }
 

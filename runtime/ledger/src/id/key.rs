@@ -3,13 +3,14 @@
 //! Invariants: a [`PublicKey`] has a canonical encoding and is not of small order, which is decided on its bytes
 //! alone, so a document of many keys decodes fast. Whether it is a point of the curve is checked where a person
 //! gives it ([`PublicKey::from_bytes`], `FromStr`) and at every signature ([`PublicKey::verify`]); a key that is
-//! no point can be named, but it can never sign. Verification is `verify_strict`: one signature, one form.
+//! no point can be named, but it can never sign. Verification has the verdicts of `verify_strict`: one signature,
+//! one form ([`KnownKey::verify`] says how it comes by them for less).
 //! A [`SecretKey`] is wiped when dropped and never printed.
 
 use core::fmt;
 use core::str::FromStr;
 
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use zeroize::Zeroizing;
 
 use super::{IdError, text};
@@ -26,6 +27,14 @@ const DID: &str = "did:key:";
 /// An Ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey([u8; 32]);
+
+/// A key with its point of the curve, for whoever has several of its signatures to verify: finding the point is a
+/// tenth of the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    key: PublicKey,
+    point: VerifyingKey,
+}
 
 /// An Ed25519 signature.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,14 +77,17 @@ impl PublicKey {
 
     /// Whether `signature` is this key's over `message`; strict, so that each signature has one form.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        self.point().is_ok_and(|point| point.verify_strict(message, &signature).is_ok())
+        self.known().is_ok_and(|key| key.verify(message, signature))
+    }
+
+    /// The key with its point; an error for one that can be named but can never sign.
+    pub fn known(&self) -> Result<KnownKey, KeyError> {
+        Ok(KnownKey { key: *self, point: self.point()? })
     }
 
     /// A key that can be named: canonical and not of small order.
     fn named(bytes: [u8; 32]) -> Result<Self, KeyError> {
-        let mut y = bytes;
-        y[31] &= 0x7f;
+        let y = y_of(&bytes);
         if !is_below_prime(&y) {
             return Err(KeyError::Form);
         }
@@ -92,6 +104,32 @@ impl PublicKey {
         }
         Ok(point)
     }
+}
+
+// === impl KnownKey ===
+
+impl KnownKey {
+    /// The key.
+    pub fn key(&self) -> PublicKey {
+        self.key
+    }
+
+    /// Whether `signature` is this key's over `message`. The verdict is that of `verify_strict`, without finding the
+    /// point R of the signature: `verify` computes what R must be and compares the encodings. One that is equal is
+    /// canonical and a point, and it is of small order exactly when its y is that of a point of small order. The other
+    /// half of strictness, a key that is not of small order, holds for every key that has a point here.
+    pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        !SMALL_ORDER_Y.contains(&y_of(signature.r_bytes()))
+            && self.point.verify(message, &signature).is_ok()
+    }
+}
+
+/// The y coordinate of an encoded point: all but the sign of x.
+fn y_of(point: &[u8; 32]) -> [u8; 32] {
+    let mut y = *point;
+    y[31] &= 0x7f;
+    y
 }
 
 /// The prime of the field, 2^255 - 19, least byte first.

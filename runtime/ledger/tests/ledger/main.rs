@@ -14,5 +14,6 @@ mod proof;
 mod roundtrip;
 mod samples;
 mod signature;
+mod strict;
 mod tree;
 mod votes;
