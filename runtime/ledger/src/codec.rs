@@ -27,6 +27,8 @@ pub(crate) use record::record;
 pub use record::{key_len, keys_are_canonical};
 pub use table::{Table, TableError};
 
+use core::cell::Cell;
+
 use crate::id::{NetworkId, PublicKey};
 use crate::sign::Domain;
 
@@ -34,11 +36,30 @@ use crate::sign::Domain;
 /// of the hot path (the largest of them, a paid run, stays below 600 bytes).
 const CAPACITY_MAX: usize = 1024;
 
-/// The bytes of a value that stands alone. `capacity` is taken at once and grows if need be.
+/// The most memory that a thread keeps for encoding.
+const SHEET_LEN_MAX: usize = 16 * CAPACITY_MAX;
+
+thread_local! {
+    /// Where short documents are encoded, so that each takes the memory of its length, once its length is known.
+    static SHEET: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The bytes of a value that stands alone. `capacity` is room for most values of its type; it grows if need be.
 pub(crate) fn to_bytes<T: Field>(value: &T, capacity: usize) -> Vec<u8> {
-    let mut out = Encoder::with_capacity(capacity);
+    if capacity > CAPACITY_MAX {
+        let mut out = Encoder::with_capacity(capacity);
+        value.put(&mut out);
+        return out.finish();
+    }
+    // Taken, not borrowed: a value that encodes another one by itself finds an empty sheet.
+    let mut out = Encoder::on(SHEET.take());
     value.put(&mut out);
-    out.finish()
+    let sheet = out.finish();
+    let bytes = sheet.clone();
+    if sheet.capacity() <= SHEET_LEN_MAX {
+        SHEET.set(sheet);
+    }
+    bytes
 }
 
 /// Reads a value that fills `bytes`, at most `len_max` of them, to the last byte.

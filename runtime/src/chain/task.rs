@@ -22,8 +22,8 @@ use crate::store::{AppendError, Journal, JournalReader, SegmentNumber};
 /// The state that the thread writes and readers read. Locked for look-ups and for one merge per commit.
 pub(super) type SharedChannels = Arc<RwLock<Channels>>;
 
-/// Receipts of a commit from which on it is worth waiting for company. Chosen, not measured: high enough that a few
-/// connections never give their core away for it.
+/// Receipts of a commit, this one or the last, from which on it is worth waiting for company. Chosen, not measured: high
+/// enough that a few connections never give their core away for it.
 const YIELD_FROM: usize = 8;
 
 /// What the thread has written since the node's start.
@@ -59,9 +59,9 @@ impl Task {
         let mut last = 0;
         // One commit per turn: what arrives while it is written and synced is the next turn's.
         while self.events.blocking_recv_many(&mut events, BATCH_RECEIPTS_MAX) > 0 {
-            if events.len() < last && last >= YIELD_FROM {
-                // Fewer than last time: on a busy core those who are about to hand in go first and share
-                // this commit; on an idle one this returns at once.
+            if events.len().max(last) >= YIELD_FROM {
+                // On a busy core those who are about to hand in go first and share this commit, its signature and its
+                // sync; on an idle one this returns at once.
                 std::thread::yield_now();
                 while events.len() < BATCH_RECEIPTS_MAX
                     && let Ok(event) = self.events.try_recv()

@@ -111,11 +111,12 @@ async fn connection(
             pace.working();
             served.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let (gateway, pace) = (gateway.clone(), pace.clone());
-            async move {
+            // In memory of its own: hyper moves a service's future from place to place, six times per request.
+            Box::pin(async move {
                 let answer = gateway.answer(request, peer).await;
                 pace.answered();
                 Ok::<_, std::convert::Infallible>(answer)
-            }
+            })
         })
     };
     let mut protocol = http1::Builder::new();

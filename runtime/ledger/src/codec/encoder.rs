@@ -31,6 +31,12 @@ impl Encoder {
         Self { out: Vec::with_capacity(capacity) }
     }
 
+    /// An empty encoder on memory that is there already.
+    pub(super) fn on(mut sheet: Vec<u8>) -> Self {
+        sheet.clear();
+        Self { out: sheet }
+    }
+
     /// The bytes written.
     pub fn finish(self) -> Vec<u8> {
         self.out

@@ -23,6 +23,15 @@ fn value(alphabet: &[u8], byte: u8, at: usize) -> Result<u32, IdError> {
         .ok_or(IdError::Digit { at })
 }
 
+/// The value of a base32 digit, without a search: every call of a function names it in this form.
+fn value_of_32(byte: u8, at: usize) -> Result<u32, IdError> {
+    match byte {
+        b'a'..=b'z' => Ok(u32::from(byte.saturating_sub(b'a'))),
+        b'2'..=b'7' => Ok(u32::from(byte.saturating_sub(b'2')).saturating_add(26)),
+        _ => Err(IdError::Digit { at }),
+    }
+}
+
 /// Lower-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().saturating_mul(2));
@@ -53,7 +62,9 @@ pub(super) fn from_hex(text: &str) -> Result<[u8; 32], IdError> {
 
 /// Multibase base32 lower case, without padding.
 pub(super) fn base32(bytes: &[u8]) -> String {
-    let mut text = String::from("b");
+    let digits = bytes.len().saturating_mul(8).div_ceil(5);
+    let mut text = String::with_capacity(digits.saturating_add(1));
+    text.push('b');
     let (mut held, mut bits) = (0_u32, 0_u32);
     for byte in bytes {
         held = (held << 8) | u32::from(*byte);
@@ -80,7 +91,7 @@ pub(super) fn from_base32<const N: usize>(text: &str) -> Result<[u8; N], IdError
     let mut places = bytes.iter_mut();
     let (mut held, mut bits) = (0_u32, 0_u32);
     for (at, byte) in digits.bytes().enumerate() {
-        held = (held << 5) | value(BASE32, byte, at.saturating_add(1))?;
+        held = (held << 5) | value_of_32(byte, at.saturating_add(1))?;
         bits = bits.saturating_add(5);
         if bits >= 8 {
             bits = bits.saturating_sub(8);
