@@ -9,6 +9,10 @@
     reason = "a test may fail loudly and print figures"
 )]
 
+#[path = "e2e/busy.rs"]
+mod busy;
+#[path = "e2e/falsehood.rs"]
+mod falsehood;
 #[path = "e2e/flow.rs"]
 mod flow;
 #[path = "e2e/forward.rs"]

@@ -276,6 +276,8 @@ pub struct Http {
 pub struct Compute {
     /// Threads for guests.
     pub workers: usize,
+    /// Runs that take longer than a millisecond or so, at once; one more is refused, or passed on to another host.
+    pub runs_max: usize,
     /// Real time one run may take; beyond it the run is the host's fault and free.
     pub wall_time_max: Duration,
     /// Bytes of compiled functions kept in memory, ready to run.
@@ -451,6 +453,7 @@ impl Config {
             http: http(given, is_local)?,
             compute: Compute {
                 workers: workers(given)?,
+                runs_max: bounded(given, "compute.runs", 1, 128)? as usize,
                 wall_time_max: given.read("compute.wall_time", value::duration)?,
                 cache_len_max: usize::try_from(given.read("compute.cache", value::size)?)
                     .unwrap_or(usize::MAX),

@@ -370,6 +370,7 @@ fn executor(
         ExecutorConfig::new(Some(folder.artefacts_path()), compiler, MacKey::new(*mac));
     settings.wall_limit = config.compute.wall_time_max;
     settings.long_threads = config.compute.workers;
+    settings.long_runs = config.compute.runs_max;
     settings.loaded_bytes = config.compute.cache_len_max;
     Ok(Executor::new(settings, Arc::new(KeptModules(functions)))?)
 }

@@ -28,8 +28,8 @@ use talea_ledger::{
 use thiserror::Error;
 use tokio::sync::Mutex as Turn;
 
-pub use self::account::Shown;
 use self::account::{Account, Room};
+pub use self::account::{CountError, Shown};
 pub use self::tally::{Overlap, Tally};
 use crate::clock::Clock;
 use crate::ledger;
@@ -272,7 +272,9 @@ impl Purse {
             escrow,
             expires,
             batch_cap: Tal(escrow.0 / BATCH_PART),
-            watermark: escrow,
+            // How much it lends is the host's to say: vouchers come after each call, and a channel that is topped up
+            // is not to be held to what it was opened with.
+            watermark: self.parts.budget.max(escrow),
         });
         let opening = self.parts.desk.pay(action).await.map_err(PurseError::Lock)?;
         let channel = ChannelId::opened_by(&opening);
@@ -354,12 +356,22 @@ impl Purse {
 /// Counting and promising.
 impl Purse {
     /// Counts a receipt of a channel, which was checked before.
-    pub fn count(&self, receipt: &Receipt) -> Result<(), Overlap> {
+    pub fn count(&self, receipt: &Receipt) -> Result<(), CountError> {
         let Some(payment) = &receipt.payment else { return Ok(()) };
+        let held = self.parts.ledger.view().head.channel(&payment.channel).map_or(Tal::ZERO, sum);
         match self.lock().get_mut(&payment.channel) {
-            Some(account) => account.count(payment.sequence, receipt.bill, payment.owed),
+            Some(account) => account.count(payment.sequence, receipt.bill, payment.owed, held),
             None => Ok(()),
         }
+    }
+
+    /// Channels to a host on which it has billed more than it has shown receipts for.
+    pub fn gaps(&self, host: &PublicKey) -> Vec<ChannelId> {
+        let head = self.parts.ledger.view().head.clone();
+        let accounts = self.lock();
+        let gaps =
+            accounts.iter().filter(|(_, account)| account.host == *host && account.has_gap());
+        gaps.map(|(id, _)| *id).filter(|id| head.channel(id).is_some()).collect()
     }
 
     /// Whether the host may have billed what was not counted here.

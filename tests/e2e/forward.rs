@@ -19,7 +19,7 @@ use crate::node::{ECHO, Node, talea};
 
 /// What everybody may take at most: slots are short, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
-const HOST: [&str; 4] = ["--price-per-call", "10", "--price-rate", "100"];
+pub const HOST: [&str; 4] = ["--price-per-call", "10", "--price-rate", "100"];
 /// Twice what hosts take: the gateway's own share.
 const GATEWAY: [&str; 8] = [
     "--price-per-call",
@@ -32,7 +32,7 @@ const GATEWAY: [&str; 8] = [
     "forward.budget=40000000",
 ];
 
-fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     crate::within(PATIENCE, what, look)
 }
 
@@ -42,12 +42,12 @@ fn ready(node: &Node) {
     });
 }
 
-fn host_of(node: &Node) -> PublicKey {
+pub fn host_of(node: &Node) -> PublicKey {
     let info = node.call("GET", "/.well-known/talea/info", &[], b"").json();
     info["host"].as_str().unwrap().parse().unwrap()
 }
 
-fn offers(node: &Node) -> usize {
+pub fn offers(node: &Node) -> usize {
     node.call("GET", "/offers", &[], b"").json()["offers"].as_array().unwrap().len()
 }
 
@@ -56,7 +56,7 @@ fn final_balance(node: &Node, key: &PublicKey) -> u64 {
 }
 
 /// Money of the development network for a key, final when this returns.
-fn fund(node: &Node, to: PublicKey, amount: u64) {
+pub fn fund(node: &Node, to: PublicKey, amount: u64) {
     let key = talea_runtime::ledger::development_key();
     let network = node.call("GET", "/network", &[], b"").json();
     let account = node.call("GET", &format!("/accounts/{}", key.public()), &[], b"").json();
@@ -77,16 +77,19 @@ fn fund(node: &Node, to: PublicKey, amount: u64) {
 }
 
 /// Two hosts and a gateway that runs nothing, and a function that both hosts hold.
-struct Three {
-    a: Node,
-    b: Node,
-    gateway: Node,
-    function: String,
+pub struct Three {
+    pub a: Node,
+    pub b: Node,
+    pub gateway: Node,
+    pub function: String,
+    /// Where the first of them is reached by other nodes.
+    pub at: String,
     /// What the gateway is started with.
     flags: Vec<String>,
 }
 
-fn three(folders: &[tempfile::TempDir; 3], when: &str) -> Three {
+/// `settings` are the gateway's, beyond those that all of these tests have.
+pub fn three(folders: &[tempfile::TempDir; 3], settings: &[&str]) -> Three {
     let [fa, fb, fg] = folders.each_ref().map(tempfile::TempDir::path);
     let file = fa.join("peer-addresses");
     let listen = ["--peer-listen", "/ip4/127.0.0.1/tcp/0", "--peer-addr-file"];
@@ -98,22 +101,21 @@ fn three(folders: &[tempfile::TempDir; 3], when: &str) -> Three {
     let function = a.deploy(&wat::parse_str(ECHO).unwrap(), &["--name", "me/echo"]).unwrap();
     let brought = b.call("POST", &format!("/f/{function}/"), &[], b"warm");
     assert_eq!(brought.status, 200, "{}", brought.text());
-    let when = format!("forward.when={when}");
-    let more = ["--join", &at, "--set", &when, "--set", "forward.escrow=10000000"];
-    let flags = [&more[..], &GATEWAY].concat();
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let flags: Vec<&str> = ["--join", &at].into_iter().chain(GATEWAY).chain(settings).collect();
     let gateway = Node::start(fg, &flags);
     ready(&gateway);
     fund(&a, host_of(&gateway), 100_000_000);
     until("the gateway knows both hosts", || (offers(&gateway) >= 2).then_some(()));
     let flags = flags.into_iter().map(str::to_owned).collect();
-    Three { a, b, gateway, function, flags }
+    Three { a, b, gateway, function, at, flags }
 }
 
-fn folders() -> [tempfile::TempDir; 3] {
+pub fn folders() -> [tempfile::TempDir; 3] {
     std::array::from_fn(|_| tempfile::tempdir().unwrap())
 }
 
-fn verify(wallet: &Path, what: &str, node: &Node) -> (Option<i32>, String) {
+pub fn verify(wallet: &Path, what: &str, node: &Node) -> (Option<i32>, String) {
     let output = talea(wallet)
         .args(["receipt", "verify", what, "--node", &node.url()])
         .output()
@@ -122,14 +124,15 @@ fn verify(wallet: &Path, what: &str, node: &Node) -> (Option<i32>, String) {
     (code, all(&output))
 }
 
-fn all(output: &Output) -> String {
+pub fn all(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 #[test]
 fn a_call_at_a_gateway_that_runs_nothing_is_run_and_billed_by_the_host_that_was_drawn() {
     let folders = folders();
-    let Three { a, b, gateway, function, flags } = three(&folders, "always");
+    let Three { a, b, gateway, function, flags, .. } =
+        three(&folders, &["forward.when=always", "forward.escrow=10000000"]);
     let free = gateway.call("POST", &format!("/f/{function}/"), &[], b"free");
     assert_eq!((free.status, free.code().as_str()), (402, "payment_required"));
     told(&gateway, &["channel", "open", "--escrow", "5M"]);
@@ -208,7 +211,7 @@ fn channels(gateway: &Node) -> Vec<String> {
     all.iter().map(|channel| channel["channel"].as_str().unwrap().to_owned()).collect()
 }
 
-fn forwards(gateway: &Node) -> (u64, u64) {
+pub fn forwards(gateway: &Node) -> (u64, u64) {
     let view = gateway.call("GET", "/forwards", &[], b"").json();
     (number(&view["passed"]), number(&view["failed"]))
 }
@@ -305,7 +308,8 @@ fn balances_are_as_billed(gateway: &Node, hosts: [&Node; 2], bills: u64) {
 #[test]
 fn a_host_that_is_gone_is_named_and_the_next_try_is_run_by_another() {
     let folders = folders();
-    let Three { a, b, gateway, function, .. } = three(&folders, "missing");
+    let Three { a, b, gateway, function, .. } =
+        three(&folders, &["forward.when=missing", "forward.escrow=10000000"]);
     told(&gateway, &["channel", "open", "--escrow", "5M"]);
     let call = || {
         let args = ["invoke", &function, "--pay", "--max-fuel", "1M", "--data", "x"];

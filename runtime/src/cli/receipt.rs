@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use talea_ledger::{Bundle, ReceiptId};
+use talea_ledger::{Bundle, Offer, PublicKey, ReceiptId};
 
 use super::amount;
 use super::client::{Client, encode_query};
@@ -22,6 +22,9 @@ use super::screen::{Align, Table, grouped};
 use super::terms::Terms;
 use super::wallet::Wallet;
 use super::{Context, NodeArgs, SignerArgs, facts};
+
+/// Hosts of a draw that are asked for a function: one honest one among them is enough.
+const OTHERS_MAX: usize = 4;
 
 /// The commands on receipts.
 #[derive(Debug, Subcommand)]
@@ -137,15 +140,26 @@ async fn obtain_whole(
             .or_exit(Exit::Mismatch, || format!("receipt {receipt} does not hold"))?;
         let function = checked.receipt().document().function;
         bundle.function = papers::fetch_function(&client, function).await.ok();
-        // A gateway that passed the call on may not hold it; who ran it does.
-        if bundle.function.is_none()
-            && let Some(forward) = checked.forward()
-            && let Some(theirs) = client.of_peer(&forward.receipt().document().host).await
-        {
-            bundle.function = papers::fetch_function(&theirs, function).await.ok();
+        // A gateway that passed the call on may not hold it. Who ran it does, and one that will not show it cannot hide
+        // it: others that could have been drawn are asked too.
+        let ran = checked.forward().map(|forward| forward.receipt().document().host);
+        for host in ran.into_iter().chain(others_of_draw(&bundle)) {
+            if bundle.function.is_some() {
+                break;
+            }
+            if let Some(theirs) = client.of_peer(&host).await {
+                bundle.function = papers::fetch_function(&theirs, function).await.ok();
+            }
         }
     }
     Ok(bundle)
+}
+
+/// Hosts that a forwarded run could have gone to, by the offers beside its receipt.
+fn others_of_draw(bundle: &Bundle) -> Vec<PublicKey> {
+    let offers = bundle.forward.iter().flat_map(|forward| forward.offers.iter());
+    let hosts = offers.filter_map(|sealed| Some(sealed.verify::<Offer>().ok()?.document().host));
+    hosts.take(OTHERS_MAX).collect()
 }
 
 /// Asks the receipt's host for the bodies, with the user's signature: it alone gives them, and only to those whom the

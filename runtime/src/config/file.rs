@@ -59,7 +59,7 @@ section!(
         open_lists
     ]
 );
-section!(RawCompute, "compute.", [workers, wall_time, cache]);
+section!(RawCompute, "compute.", [workers, runs, wall_time, cache]);
 section!(RawRetention, "retention.", [age, paid, unpaid, size]);
 section!(RawLog, "log.", [format, filter]);
 
@@ -232,6 +232,7 @@ fn render_bounds(config: &Config, put: &mut dyn FnMut(String)) {
     put(format!("open_lists = {}", http.open_lists));
     put("\n[compute]".to_owned());
     put(format!("workers = {}", config.compute.workers));
+    put(format!("runs = {}", config.compute.runs_max));
     put(format!("wall_time = {}", time(config.compute.wall_time_max)));
     put(format!("cache = {}", size(config.compute.cache_len_max as u64)));
     put("\n[retention]".to_owned());

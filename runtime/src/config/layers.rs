@@ -12,7 +12,7 @@ use super::{ConfigError, FILE_VARIABLE, Origin, Sources};
 
 /// Every setting and its default, as a file would give it. Empty: no default, or one that depends on
 /// other settings and is chosen in `config`.
-pub(super) const DEFAULTS: [(&str, &str); 60] = [
+pub(super) const DEFAULTS: [(&str, &str); 61] = [
     ("listen", "127.0.0.1:7600"),
     ("addr_file", ""),
     ("data", ""),
@@ -77,6 +77,8 @@ pub(super) const DEFAULTS: [(&str, &str); 60] = [
     ("http.grace", "10s"),
     ("http.open_lists", ""),
     ("compute.workers", ""),
+    // Each holds a slot and some memory; at a millisecond a turn on two cores one waits 64 ms for the next.
+    ("compute.runs", "128"),
     // What the largest fuel limit takes at the profile's worst time per fuel.
     ("compute.wall_time", "400s"),
     ("compute.cache", "512 MiB"),

@@ -246,6 +246,16 @@ fn the_default_fuel_limits_are_covered_by_the_default_wall_clock_limit() {
 }
 
 #[test]
+fn long_runs_at_once_are_bounded_below_the_slots_that_there_are() {
+    let runs = |count: &str| load("", &[], &[("data", "d"), ("compute.runs", count)]);
+    assert_eq!(runs("1").unwrap().compute.runs_max, 1);
+    assert_eq!(load("", &[], &[("data", "d")]).unwrap().compute.runs_max, 128);
+    for wrong in ["0", "129", "many"] {
+        assert!(runs(wrong).unwrap_err().to_string().contains("compute.runs"), "{wrong}");
+    }
+}
+
+#[test]
 fn a_node_relays_for_others_only_when_it_is_told_to() {
     assert!(!load("", &[], &[("data", "d")]).unwrap().network.relay);
     let told = load("data = \"d\"\n[network]\nrelay = true\n", &[], &[]).unwrap();

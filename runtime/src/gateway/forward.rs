@@ -50,7 +50,7 @@ const UNFIT_NANOS: u64 = 600 * 1_000_000_000;
 const FAILED_MAX: usize = 1024;
 /// Bytes of candidates' offers beside one receipt: some ninety usual ones, so all of a draw.
 const OFFERS_LEN_MAX: usize = 32 * 1024;
-/// How long another host may take to see a channel that is final here.
+/// How long another host may take to see a channel that is final here, or to have room for one more run on it.
 const SEEN_TIME_MAX: Duration = Duration::from_secs(15);
 /// Between two questions whether it does.
 const SEEN_PAUSE: Duration = Duration::from_millis(100);
@@ -287,6 +287,7 @@ impl Forwarder {
         let caller = order.run();
         let bytes = caller.input_len.saturating_add(caller.output_limit);
         let cap = bill(&price, caller.fuel_limit, bytes, Tal::MAX);
+        self.clear(gateway, host, &base).await?;
         let ticket = self.purse.ticket(host, cap).await?;
         if self.purse.is_doubtful(&ticket.channel()) {
             settle::recover(gateway, self, &base, ticket.channel()).await;
@@ -303,9 +304,9 @@ impl Forwarder {
         };
         let (execution, inner) = fit(&bundle, receipt, &ordered, (host, self.purse.payer()))
             .map_err(|why| ForwardError::Unfit { host, why })?;
-        self.purse.count(&inner).map_err(|overlap| {
-            tracing::error!(%host, %overlap, channel = %ticket.channel(), "a host has billed the same money twice");
-            ForwardError::Unfit { host, why: overlap.to_string() }
+        self.purse.count(&inner).map_err(|error| {
+            tracing::error!(%host, %error, channel = %ticket.channel(), "a host's bill cannot be counted");
+            ForwardError::Unfit { host, why: error.to_string() }
         })?;
         drop(ticket);
         let (owner, channel) = (gateway.clone(), inner.payment.map(|payment| payment.channel));
@@ -325,6 +326,26 @@ impl Forwarder {
             receipt: bundle.receipt,
         };
         Ok((execution, Via { named, papers: papers.encode().into() }))
+    }
+
+    /// Looks for receipts of bills that were not seen. A host that cannot show them gets no further run: what it says it
+    /// is owed would be held back for it, and channels be topped up for nothing.
+    async fn clear(
+        &self,
+        gateway: &Arc<Gateway>,
+        host: PublicKey,
+        base: &Base,
+    ) -> Result<(), ForwardError> {
+        for channel in self.purse.gaps(&host) {
+            settle::recover(gateway, self, base, channel).await;
+        }
+        match self.purse.gaps(&host).first() {
+            None => Ok(()),
+            Some(channel) => {
+                let why = format!("it has billed on {channel} what it has no receipts for");
+                Err(ForwardError::Unfit { host, why })
+            }
+        }
     }
 
     /// This node's own run for the host, and the draw that led to it; both signed.
@@ -383,11 +404,13 @@ impl Forwarder {
                 {
                     tokio::time::sleep(SEEN_PAUSE).await;
                 }
-                Ok(Answered::Refused { code, .. })
-                    if code == "voucher_required" && !has_settled =>
-                {
-                    has_settled = true;
+                // What it has no voucher for is too much, runs under way included: those of others may have to end first.
+                Ok(Answered::Refused { code, .. }) if code == "voucher_required" && is_early() => {
                     settle::settle(gateway, self, base, ticket.channel()).await;
+                    if has_settled {
+                        tokio::time::sleep(SEEN_PAUSE).await;
+                    }
+                    has_settled = true;
                 }
                 Ok(Answered::Refused { status, code }) => {
                     if code == "escrow_low" {
@@ -466,10 +489,19 @@ fn fit(
         (paid_by == Some(payer), "another payer"),
         (receipt.forwarded.is_none(), "it was passed on again"),
     ];
-    if let Some((_, why)) = links.into_iter().find(|(holds, _)| !holds) {
+    let order = &ordered.run;
+    let bounds = [
+        (receipt.fuel <= order.fuel_limit, "more fuel than was ordered"),
+        (receipt.peak_pages <= order.memory_limit, "more memory than was ordered"),
+        (receipt.output_len <= order.output_limit, "more output than was ordered"),
+    ];
+    if let Some((_, why)) = links.into_iter().chain(bounds).find(|(holds, _)| !holds) {
         return Err(why.to_owned());
     }
     let output: Output = checked.output().cloned().ok_or("without the output document")?;
+    if !receipt.outcome.has_output() && output != Output::empty() {
+        return Err("a run that failed has no output".to_owned());
+    }
     let body = match (&bundle.output_body, output.body_len) {
         (Some(body), _) => Bytes::copy_from_slice(body),
         (None, 0) => Bytes::new(),

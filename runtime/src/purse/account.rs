@@ -44,6 +44,22 @@ pub(super) enum Room {
     Lacks(Tal),
 }
 
+/// Why a bill is not counted, though its receipt holds by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CountError {
+    /// Its money was counted before.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
+    /// The sum is one that the channel cannot pay.
+    #[error("{owed} tal are said to be owed on a channel that was never given more than {most}")]
+    Beyond {
+        /// What the receipt says.
+        owed: Tal,
+        /// What was put into the channel, or is on its way.
+        most: Tal,
+    },
+}
+
 /// A channel, for who asks.
 #[derive(Debug, Clone)]
 pub struct Shown {
@@ -144,13 +160,24 @@ impl Account {
         self.caps = self.caps.saturating_sub(cap);
     }
 
+    /// Counts a bill, when the head has put `held` into the channel: nobody can be owed more than was ever put there.
     pub(super) fn count(
         &mut self,
         sequence: Sequence,
         bill: Tal,
         owed: Tal,
-    ) -> Result<(), Overlap> {
-        self.tally.count(sequence, bill, owed)
+        held: Tal,
+    ) -> Result<(), CountError> {
+        let most = held.max(self.asked);
+        if owed > most {
+            return Err(CountError::Beyond { owed, most });
+        }
+        Ok(self.tally.count(sequence, bill, owed)?)
+    }
+
+    /// Whether bills below the last one were not seen.
+    pub(super) fn has_gap(&self) -> bool {
+        self.tally.has_gap()
     }
 
     /// Whether the host may have billed what was not counted here.
@@ -239,11 +266,23 @@ mod tests {
         assert_eq!(account.room(Tal(60), Tal(100), Tal(100)), Room::Enough);
         account.take(Tal(60), 2).unwrap();
         assert_eq!(account.room(Tal(60), Tal(100), Tal(100)), Room::Lacks(Tal(20)));
-        account.count(Sequence(1), Tal(10), Tal(10)).unwrap();
+        account.count(Sequence(1), Tal(10), Tal(10), Tal(100)).unwrap();
         account.release(Tal(60));
         assert_eq!(account.room(Tal(90), Tal(100), Tal(100)), Room::Enough);
         assert_eq!(account.room(Tal(91), Tal(100), Tal(100)), Room::Lacks(Tal(1)));
         assert_eq!(account.owing(), Some((Tal(10), Sequence(1))));
         assert_eq!(account.locked(None), Tal(100));
+    }
+
+    #[test]
+    fn a_bill_over_more_than_the_channel_ever_held_is_not_counted() {
+        let mut account = account();
+        account.asked = Tal(100);
+        let beyond = CountError::Beyond { owed: Tal(101), most: Tal(100) };
+        assert_eq!(account.count(Sequence(1), Tal(10), Tal(101), Tal(40)), Err(beyond));
+        assert_eq!(account.promise(), (Tal::ZERO, Sequence::ZERO));
+        assert!(!account.has_gap(), "what is not counted leaves no gap");
+        assert_eq!(account.count(Sequence(1), Tal(10), Tal(100), Tal(40)), Ok(()));
+        assert!(account.has_gap() && account.owing().is_none());
     }
 }

@@ -99,8 +99,8 @@ pub(super) async fn recover(
             if !is_own {
                 return;
             }
-            if let Err(overlap) = purse.count(said) {
-                tracing::error!(%channel, %overlap, "a host has billed the same money twice");
+            if let Err(error) = purse.count(said) {
+                tracing::error!(%channel, %error, "a host's bill cannot be counted");
                 return;
             }
         }
