@@ -149,7 +149,7 @@ impl RunBook {
         self.write_order(sequence, &order)?;
         let mut kept = 0_usize;
         for sequence in self.sequences()?.into_iter().rev() {
-            if self.order(sequence)?.receipt.is_none() {
+            if self.listed(sequence)?.is_none_or(|order| order.receipt.is_none()) {
                 continue;
             }
             kept = kept.saturating_add(1);
@@ -157,7 +157,13 @@ impl RunBook {
                 // The order goes first: a body without an order is only a little space.
                 for name in [order_name(sequence), body_name(sequence)] {
                     let path = self.folder.join(name);
-                    fs::remove_file(&path).map_err(file("remove", &path))?;
+                    match fs::remove_file(&path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(file("remove", &path)(error));
+                        }
+                        // Another call of this wallet may have been quicker.
+                        _ => {}
+                    }
                 }
             }
         }
@@ -168,7 +174,7 @@ impl RunBook {
     pub(in crate::cli) fn to_retry(&self) -> Result<Option<Sequence>, RunBookError> {
         let sequences = self.sequences()?;
         for sequence in sequences.iter().rev() {
-            if self.order(*sequence)?.receipt.is_none() {
+            if self.listed(*sequence)?.is_some_and(|order| order.receipt.is_none()) {
                 return Ok(Some(*sequence));
             }
         }
@@ -186,6 +192,16 @@ impl RunBook {
         let path = self.folder.join(order_name(sequence));
         let text = fs::read(&path).map_err(file("read", &path))?;
         serde_json::from_slice(&text).map_err(|source| RunBookError::Order { path, source })
+    }
+
+    /// An order that was listed, if another call of this wallet has not let it go since.
+    fn listed(&self, sequence: Sequence) -> Result<Option<Order>, RunBookError> {
+        match self.order(sequence) {
+            Err(RunBookError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            order => order.map(Some),
+        }
     }
 
     fn write_order(&self, sequence: Sequence, order: &Order) -> Result<(), RunBookError> {
@@ -261,6 +277,28 @@ mod tests {
             function: "bafk".into(),
             receipt: None,
         }
+    }
+
+    #[test]
+    fn calls_at_once_over_one_book_do_not_trip_over_what_another_let_go() {
+        let (folder, book) = book();
+        let count = 4 * u64::try_from(ANSWERED_KEPT).unwrap();
+        for sequence in 1..=count {
+            book.keep(Sequence(sequence), &order("/"), b"").unwrap();
+        }
+        let answer = |from: u64| {
+            let book = RunBook::open(&Home::at(folder.path()), CHANNEL).unwrap();
+            move || {
+                for sequence in (from..=count).step_by(4) {
+                    book.answered(Sequence(sequence), "bafyreib").unwrap();
+                    book.to_retry().unwrap();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (1..=4).map(|from| scope.spawn(answer(from))).collect();
+            all.into_iter().for_each(|one| one.join().unwrap());
+        });
     }
 
     #[test]
