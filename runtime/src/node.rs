@@ -310,6 +310,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
         }),
         false => None,
     };
+    let court = peers::Court { till: till.clone(), clock: clock.clone() };
     let doors = Doors {
         forward,
         market: market.clone(),
@@ -340,7 +341,7 @@ pub async fn start_with(config: Config, compiler: Compiler) -> Result<Running, S
     let served = tokio::spawn(gateway::serve(gateway.clone(), listener, stopping));
     tracing::info!(%addr, %host, version = env!("CARGO_PKG_VERSION"), "listening");
     let cut = chain.cut();
-    let company = peers.map(|peers| peers.hear(ledger.wire(), market, supply));
+    let company = peers.map(|peers| peers.hear(ledger.wire(), market, supply, court));
     Ok(Running {
         addr,
         host,

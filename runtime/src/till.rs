@@ -12,6 +12,7 @@ mod batch;
 mod bills;
 mod collector;
 mod evidence;
+mod spread;
 mod vouchers;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use talea_ledger::{State, TransactionId};
 pub use bills::BillsError;
 pub use collector::{CollectError, Collector, CollectorParts, Desk, desk};
 pub use evidence::{Evidence, EvidenceError, Prospect};
+pub use spread::{EVIDENCE_LEN_MAX, Hearsay};
 pub use vouchers::{Account, Till, VoucherError};
 
 /// The ledger, as far as the till needs it. The node hands in the ledger's doors.

@@ -12,8 +12,10 @@ use talea_ledger::{
     Transaction, UnixNanos,
 };
 
-use crate::money::{node, number, refused, secret, told, wasm};
+use crate::forward::{fund, host_of};
+use crate::money::{PRICE, node, number, refused, secret, told, wasm};
 use crate::node::Node;
+use crate::peers::{first, folders, in_step, ready, until};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -231,4 +233,39 @@ fn a_wallet_holds_new_receipts_against_those_it_kept() {
     let (code, view) = said(&node, &["channel", "show"]);
     assert_eq!((code, &view["contradictions"][0]["kind"]), (Some(3), &"owed".into()), "{view}");
     assert!(node.terminate().success());
+}
+
+#[test]
+fn evidence_reaches_a_node_that_can_pay_for_the_report_wherever_it_is_handed_in() {
+    let [fa, fb, fc] = folders();
+    let (accused, at) = first(fa.path(), &PRICE);
+    let poor = Node::start(fb.path(), &["--join", &at]);
+    let rich = Node::start(fc.path(), &["--join", &at]);
+    [&poor, &rich].into_iter().for_each(ready);
+    fund(&accused, host_of(&rich), 100_000);
+    let (_, _, honest) = paid(&accused, fa.path());
+    let host = secret(&fa.path().join("data/key"));
+    let other = another(&honest, &host, |receipt| receipt.at.0 += 1);
+    let bytes = evidence(&honest, &other);
+    for node in [&poor, &rich] {
+        in_step(&accused, node);
+    }
+    let taken = poor.call("POST", "/fraud", &[], &bytes);
+    assert_eq!(taken.status, 201, "{}", taken.text());
+    assert_eq!(
+        (&taken.json()["report"], &taken.json()["why"]),
+        (&"no".into(), &"cannot-pay".into())
+    );
+    // The one it was handed to has no money, and the accused does not report itself: the third does.
+    let by = host_of(&rich).to_string();
+    for node in [&rich, &poor, &accused] {
+        until("the evidence is there, and on the ledger", || {
+            let listed = node.call("GET", "/fraud", &[], b"").json()["fraud"][0].clone();
+            (listed["report"] == "recorded" && listed["record"]["by"] == by.as_str()).then_some(())
+        });
+    }
+    // It came to the third as gossip, once, and nobody was blamed for it.
+    let shown = rich.call("GET", "/peers", &[], b"").json();
+    let scores = shown["peers"].as_array().unwrap().iter().map(|peer| peer["score"].as_f64());
+    assert!(scores.flatten().all(|score| score >= 0.0), "{shown}");
 }

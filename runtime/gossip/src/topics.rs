@@ -36,16 +36,16 @@ pub enum Topic {
     Block,
     /// Votes of authorities.
     Vote,
-    /// Batches of receipts that hosts have sealed.
-    Batch,
     /// What hosts offer.
     Offer,
+    /// Evidence that a host cheated.
+    Fraud,
 }
 
 impl Topic {
     /// All of them.
     pub const ALL: [Self; 5] =
-        [Self::Transaction, Self::Block, Self::Vote, Self::Batch, Self::Offer];
+        [Self::Transaction, Self::Block, Self::Vote, Self::Offer, Self::Fraud];
 
     /// Its word, as in topic names and metrics.
     pub const fn word(self) -> &'static str {
@@ -53,8 +53,8 @@ impl Topic {
             Self::Transaction => "transaction",
             Self::Block => "block",
             Self::Vote => "vote",
-            Self::Batch => "batch",
             Self::Offer => "offer",
+            Self::Fraud => "fraud",
         }
     }
 
@@ -64,7 +64,9 @@ impl Topic {
             Self::Transaction => TRANSACTION_LEN_MAX + ENVELOPE_LEN_MAX + WRAPPING,
             // Why a block is final: the votes of all authorities, each in its envelope. A header is shorter.
             Self::Block => COMMIT_LEN_MAX + WRAPPING,
-            Self::Vote | Self::Batch | Self::Offer => PAYLOAD_LEN_MAX + ENVELOPE_LEN_MAX + WRAPPING,
+            Self::Vote | Self::Offer => PAYLOAD_LEN_MAX + ENVELOPE_LEN_MAX + WRAPPING,
+            // No longer than the transaction that reports it.
+            Self::Fraud => TRANSACTION_LEN_MAX,
         }
     }
 

@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn every_series_is_described_once() {
         let text = Metrics::default().render(&[]) + &peers_text(&Counters::default(), &[]);
-        for topic in ["transaction", "block", "vote", "batch", "offer"] {
+        for topic in ["transaction", "block", "vote", "offer", "fraud"] {
             assert!(text.contains(&format!("talea_gossip_accepted_total{{topic=\"{topic}\"}} 0")));
         }
         let mut described: Vec<&str> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();

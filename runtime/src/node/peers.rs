@@ -17,11 +17,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::membership::parsed;
 use super::{StartError, write_whole};
+use crate::clock::Clock;
 use crate::config::Peering;
 use crate::ledger::{BLOCK_NEWS_LEN_MAX, Judge, Line, News, Verdict, Wire};
 use crate::market::{self, Heard, Market};
 use crate::notary::Notary;
 use crate::supply::Supply;
+use crate::till::{self, Hearsay, Till};
 
 /// How long a start waits for the system to say which ports it listens on.
 const ADDRESSES_TIME_MAX: Duration = Duration::from_secs(5);
@@ -30,11 +32,16 @@ const PER_IP_LOCAL_MAX: u32 = 1_024;
 
 /// How often the node looks whether its offer is to be said again: far more often than that is.
 const MARKET_ROUND: Duration = Duration::from_secs(10);
+/// How often the node looks whether there is evidence to be said.
+const EVIDENCE_ROUND: Duration = Duration::from_secs(1);
+/// Pieces of evidence that are judged at once: each takes two signatures and a write.
+const HEARINGS_MAX: usize = 4;
 /// Nodes that are asked for their offers at once: those that a node joins, and some more.
 const ASKS_MAX: usize = 8;
 
 const _: () = assert!(BLOCK_NEWS_LEN_MAX <= Topic::Block.len_max());
 const _: () = assert!(market::OFFER_LEN_MAX <= Topic::Offer.len_max());
+const _: () = assert!(till::EVIDENCE_LEN_MAX <= Topic::Fraud.len_max());
 const _: () = assert!(market::PAGE_LEN_MAX <= PIECE_LEN_MAX as usize);
 
 /// A node's end of the network.
@@ -71,7 +78,9 @@ impl Peers {
             per_ip_max: if is_local { PER_IP_LOCAL_MAX } else { defaults.per_ip_max },
             ..defaults
         };
-        let nat = match (settings.nat && !is_local) || settings.relay {
+        // A node that is told of relays wants to be reached through them, also when it listens nowhere.
+        let wants_nat = settings.nat && (!is_local || !settings.relays.is_empty());
+        let nat = match wants_nat || settings.relay {
             true => Nat::On {
                 relays: parsed("network.relays", &settings.relays)?,
                 serve: settings.relay,
@@ -122,14 +131,16 @@ impl Peers {
         wire: Wire,
         market: Arc<Market>,
         supply: Option<Arc<Supply>>,
+        court: Court,
     ) -> Company {
         let Self { gossip, inbox, addr_file } = self;
         for address in gossip.addresses() {
             tracing::info!(%address, "other nodes reach this one");
         }
         let offers = market::page_key(&wire.network());
-        let asks = JoinSet::new();
-        let ears = Ears { wire, gossip: gossip.clone(), market, offers, supply, asks };
+        let (asks, hearings) = (JoinSet::new(), JoinSet::new());
+        let gossip_of = gossip.clone();
+        let ears = Ears { wire, gossip: gossip_of, market, offers, supply, asks, court, hearings };
         let pump = tokio::spawn(ears.listen(inbox, addr_file));
         Company { gossip, pump }
     }
@@ -195,6 +206,15 @@ struct Ears {
     supply: Option<Arc<Supply>>,
     /// Nodes that are being asked for their offers.
     asks: JoinSet<()>,
+    court: Court,
+    /// Evidence that is being judged.
+    hearings: JoinSet<()>,
+}
+
+/// Where evidence against hosts is judged, and by which clock.
+pub(super) struct Court {
+    pub(super) till: Arc<Till>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 // === impl Ears ===
@@ -205,6 +225,7 @@ impl Ears {
         let mut addresses = self.gossip.watch_addresses();
         addresses.mark_unchanged();
         let mut round = tokio::time::interval(MARKET_ROUND);
+        let mut evidence = tokio::time::interval(EVIDENCE_ROUND);
         loop {
             tokio::select! {
                 incoming = inbox.recv() => match incoming {
@@ -215,6 +236,12 @@ impl Ears {
                     if let Some(offer) = self.market.renew() {
                         // Who misses it hears the next one.
                         let _ = self.gossip.publish(Topic::Offer, offer);
+                    }
+                }
+                _ = evidence.tick() => {
+                    for evidence in self.court.till.evidence_to_say(self.court.clock.now()) {
+                        // Said again after some minutes, as long as the ledger lacks it.
+                        let _ = self.gossip.publish(Topic::Fraud, evidence);
                     }
                 }
                 Ok(()) = addresses.changed() => {
@@ -247,8 +274,7 @@ impl Ears {
                     Topic::Block => News::Block,
                     Topic::Vote => News::Vote,
                     Topic::Offer => return judge.say(self.heard(&from, &bytes)),
-                    // Nobody here knows what they mean yet: dropped, the judge ignores them.
-                    Topic::Batch => return,
+                    Topic::Fraud => return self.accused(from, bytes, judge),
                 };
                 self.wire.passed_on(from, news, &bytes, judge).await;
             }
@@ -277,6 +303,28 @@ impl Ears {
                 Verdict::Reject
             }
         }
+    }
+
+    /// Judges evidence beside what else comes. When too much of it is judged already, the judge is dropped, which ignores
+    /// it: whoever has it says it again.
+    fn accused(&mut self, from: PublicKey, bytes: Vec<u8>, judge: Judge) {
+        while self.hearings.try_join_next().is_some() {}
+        if self.hearings.len() >= HEARINGS_MAX {
+            return;
+        }
+        let (gossip, till) = (self.gossip.clone(), Arc::clone(&self.court.till));
+        let now = self.court.clock.now();
+        self.hearings.spawn_blocking(move || {
+            judge.say(match till.hear_evidence(&bytes, now) {
+                Hearsay::New => Verdict::Accept,
+                Hearsay::Passed => Verdict::Ignore,
+                Hearsay::Refused(code) => {
+                    tracing::debug!(peer = %from, code, "a peer passed on evidence that proves nothing");
+                    gossip.blame(from, code);
+                    Verdict::Reject
+                }
+            });
+        });
     }
 
     /// Asks a node that has just joined for all offers it knows: those that were made before are not said to

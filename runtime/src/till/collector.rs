@@ -375,7 +375,7 @@ impl Planner {
             }
         }
         // The host's own money comes first.
-        errands.extend(self.reports(&head));
+        errands.extend(self.reports(&head, now));
         errands.truncate(ERRANDS_MAX);
         Ok(Plan { errands, stuck })
     }
@@ -445,8 +445,8 @@ impl Planner {
     }
 
     /// What is proven against other hosts and not on the ledger yet.
-    fn reports(&self, head: &State) -> impl Iterator<Item = Errand> {
-        self.till.to_report(head, ERRANDS_MAX).into_iter().map(|evidence| Errand {
+    fn reports(&self, head: &State, now: UnixNanos) -> impl Iterator<Item = Errand> {
+        self.till.to_report(head, ERRANDS_MAX, now).into_iter().map(|evidence| Errand {
             channel: evidence.fraud.channel,
             what: What::Report,
             action: evidence.action(),

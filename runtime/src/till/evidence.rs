@@ -9,7 +9,7 @@
 use talea_ledger::fraud::Fraud;
 use talea_ledger::rules::record::{FraudKey, FraudRecord};
 use talea_ledger::transaction::{CarriedError, ReportFraud};
-use talea_ledger::{Action, DecodeError, Nonce, State, Tal, Transaction};
+use talea_ledger::{Action, DecodeError, Nonce, State, Tal, Transaction, UnixNanos};
 use thiserror::Error;
 
 use super::vouchers::{Till, lock};
@@ -32,7 +32,7 @@ pub struct Evidence {
 pub enum Prospect {
     /// The ledger has it.
     Recorded(FraudRecord),
-    /// This host reports it at its next round.
+    /// This host reports it: at its next round, or when whoever it heard it from had the time to.
     Soon,
     /// This host does not report it: the stable text says why.
     Never(&'static str),
@@ -107,8 +107,11 @@ impl Till {
     }
 
     /// What this host is to report, at most so much.
-    pub(super) fn to_report(&self, head: &State, limit: usize) -> Vec<Evidence> {
-        self.evidence(limit, |evidence| self.prospect_at(head, evidence) == Prospect::Soon)
+    pub(super) fn to_report(&self, head: &State, limit: usize, now: UnixNanos) -> Vec<Evidence> {
+        self.evidence(limit, |evidence| {
+            self.has_turn(&evidence.key(), now)
+                && self.prospect_at(head, evidence) == Prospect::Soon
+        })
     }
 
     /// What becomes of evidence, by the ledger's head.
@@ -149,7 +152,7 @@ impl Till {
 
 /// Whether a report costs the accused anything: a stake that is burned, or a channel from which it can claim bills.
 /// Anybody can make a key, cheat with it and wait for somebody to pay for the report.
-fn has_consequence(head: &State, fraud: &Fraud) -> bool {
+pub(super) fn has_consequence(head: &State, fraud: &Fraud) -> bool {
     head.stake(&fraud.host).is_some()
         || head.channel(&fraud.channel).is_some_and(|channel| channel.host == fraud.host)
 }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::Ledger;
 use super::bills::{Bills, BillsError, Line, reach, split};
 use super::evidence::Evidence;
+use super::spread::Spread;
 use crate::chain::{ReceiptReader, Unpaid};
 use crate::store::{KeptVoucher, PaymentShelf, PaymentsError, VoucherBy};
 
@@ -31,6 +32,8 @@ pub struct Till {
     /// Channels whose payers would promise more than one redeem lists: what they have promised is redeemed now.
     crowded: Mutex<HashSet<ChannelId>>,
     pub(super) evidence: Mutex<BTreeMap<FraudKey, Evidence>>,
+    /// How far evidence was spread, of what is kept.
+    pub(super) spread: Mutex<HashMap<FraudKey, Spread>>,
     /// One voucher at a time is compared and written; nobody else waits for that.
     pub(super) writing: Mutex<()>,
 }
@@ -226,6 +229,7 @@ impl Till {
             claims: Mutex::new(all.claims.into_iter().collect()),
             crowded: Mutex::default(),
             evidence: Mutex::new(evidence),
+            spread: Mutex::default(),
             writing: Mutex::default(),
         })
     }

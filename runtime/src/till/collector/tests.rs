@@ -23,7 +23,9 @@ use crate::executor::Execution;
 use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::{KeptVoucher, PaymentShelf, Retention};
 use crate::till::evidence::EVIDENCE_MAX;
-use crate::till::{EvidenceError, Ledger, Prospect, Submitting, VoucherError};
+use crate::till::{
+    EVIDENCE_LEN_MAX, EvidenceError, Hearsay, Ledger, Prospect, Submitting, VoucherError,
+};
 
 fn host() -> SecretKey {
     SecretKey::from_bytes(&[1; 32])
@@ -530,6 +532,11 @@ async fn a_revoked_sessions_work_is_collected_while_it_counts() {
     assert_eq!(bench.give(90, 3).unwrap(), Tal(90), "the payer's own word counts as before");
 }
 
+/// Until every node has had its turn to report what it heard.
+const WAIT_FOR_TURN: Duration = Duration::from_secs(30);
+/// Until evidence is said again.
+const SAY_AGAIN: Duration = Duration::from_secs(600);
+
 /// Two receipts of a host for one sequence of a channel, each in a batch of its own.
 fn contradiction(host: &SecretKey, channel: ChannelId, network: NetworkId) -> Vec<u8> {
     use talea_ledger::Document as _;
@@ -617,4 +624,56 @@ async fn fraud_of_another_host_is_reported_where_that_costs_it_something() {
     drop((till, collector));
     let bench = assembled(book, clock, chain, folder, channel);
     assert_eq!(all(&bench), kept, "it survives the process");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_that_was_heard_is_passed_on_once_and_reported_when_its_turn_comes() {
+    let mut bench = bench();
+    let network = bench.book.head().network().id();
+    let thief = |number: u8| SecretKey::from_bytes(&[100 + number; 32]);
+    let hear = |bench: &Bench, bytes: &[u8]| bench.till.hear_evidence(bytes, bench.clock.now());
+    let nowhere = ChannelId::new([9; 32]);
+    let idle = contradiction(&thief(1), nowhere, network);
+    assert_eq!(hear(&bench, &idle), Hearsay::Passed, "a key that was made for it");
+    assert!(bench.till.evidence(usize::MAX, |_| true).is_empty());
+    let foreign = contradiction(&thief(1), nowhere, NetworkId::DEVELOPMENT);
+    for (bytes, code) in [
+        (foreign, "fraud-unproven"),
+        (b"rubbish".to_vec(), "fraud-malformed"),
+        (vec![0; EVIDENCE_LEN_MAX + 1], "fraud-too-long"),
+    ] {
+        assert_eq!(hear(&bench, &bytes), Hearsay::Refused(code));
+    }
+    let Action::OpenChannel(plain) = opening() else { unreachable!() };
+    let open = |bench: &Bench, number| {
+        let open = OpenChannel { host: thief(number).public(), ..plain };
+        ChannelId::opened_by(&bench.book.act(&payer(), Action::OpenChannel(open)))
+    };
+    let channel = open(&bench, 2);
+    let told = contradiction(&thief(2), channel, network);
+    assert_eq!(hear(&bench, &told), Hearsay::New);
+    assert_eq!(hear(&bench, &told), Hearsay::Passed, "known");
+    let say = |bench: &Bench| bench.till.evidence_to_say(bench.clock.now());
+    assert!(say(&bench).is_empty(), "whoever passed it on has said it");
+    let key = FraudKey { channel, host: thief(2).public() };
+    bench.collector.round().await.unwrap();
+    assert!(bench.book.head().fraud(&key).is_none(), "somebody else may be about to");
+    bench.clock.advance(WAIT_FOR_TURN);
+    bench.collector.round().await.unwrap();
+    let record = *bench.book.head().fraud(&key).expect("reported");
+    assert_eq!(record.reporter, host().public());
+    assert_eq!(hear(&bench, &told), Hearsay::Passed, "recorded");
+
+    // What was handed in here is said at once, again after a while, and no more once it is recorded.
+    let channel = open(&bench, 3);
+    let handed = contradiction(&thief(3), channel, network);
+    bench.till.accuse(&handed).unwrap();
+    assert_eq!(say(&bench), std::slice::from_ref(&handed));
+    assert!(say(&bench).is_empty());
+    bench.clock.advance(SAY_AGAIN);
+    assert_eq!(say(&bench), [handed]);
+    bench.collector.round().await.unwrap();
+    assert!(bench.book.head().fraud(&FraudKey { channel, host: thief(3).public() }).is_some());
+    bench.clock.advance(SAY_AGAIN);
+    assert!(say(&bench).is_empty());
 }
