@@ -286,6 +286,10 @@ impl Crier {
     }
 
     fn offer(&self, host: &FalseHost, addr: SocketAddr) {
+        self.offer_for(self.profile, host, addr);
+    }
+
+    fn offer_for(&self, profile: ProfileId, host: &FalseHost, addr: SocketAddr) {
         let now = SystemClock::default().now();
         let price = Price { per_call: Tal(10), rate: 100, per_kib: Tal::ZERO };
         let offer = Offer {
@@ -300,7 +304,7 @@ impl Crier {
             price,
             issued: now,
             expires: UnixNanos(now.0 + 600_000_000_000),
-            profiles: List::try_from(vec![self.profile]).unwrap(),
+            profiles: List::try_from(vec![profile]).unwrap(),
             endpoints: List::try_from(vec![format!("http://{addr}").as_str().try_into().unwrap()])
                 .unwrap(),
         };
@@ -435,6 +439,9 @@ fn a_false_answer_is_neither_paid_nor_passed_on_and_the_same_run_is_answered_by_
         ("no papers", Lie::NoPapers, "forward_refused"),
         ("no answer", Lie::Silence, "forward_late"),
     ];
+    // One whose offer covers nothing that is asked here is never drawn.
+    let (idle, addr) = FalseHost::start(0x4f, HONEST, &truth);
+    crier.offer_for(ProfileId::of(b"another"), &idle, addr);
     let mut all_false = Vec::new();
     for (seed, (what, lie, code)) in (0x50..).zip(cases) {
         let (host, addr) = FalseHost::start(seed, lie, &truth);
@@ -460,6 +467,8 @@ fn a_false_answer_is_neither_paid_nor_passed_on_and_the_same_run_is_answered_by_
         assert_eq!(owed(&gateway, &host.key.public()), Some((0, 0)), "{what}");
         assert_eq!(host.vouchers.load(Ordering::Relaxed), 0, "{what}");
     }
+    assert!(is_offered(&gateway, &idle.key.public()) && idle.papers.lock().unwrap().is_empty());
+    assert_eq!(owed(&gateway, &idle.key.public()), None);
     let (_, failed) = forwards(&gateway);
     assert!(failed >= all_false.len() as u64, "{failed}");
     // The caller owes for what was answered, once each.

@@ -251,9 +251,9 @@ impl Chain {
             }
             Event::Left(peer) => self.peers.leave(peer),
             Event::Message { from, message } => self.hear(now, from, message, &mut actions),
-            Event::Transaction { from, transaction } => {
+            Event::Transaction { from, transaction, is_news } => {
                 self.peers.join(from);
-                self.take_transaction(*transaction, &mut actions);
+                self.take_transaction(from, *transaction, is_news, &mut actions);
             }
             Event::Tick => {}
         }

@@ -238,7 +238,8 @@ impl Task {
             Said::Transaction { from, transaction, judge, room: _room } => {
                 let Some(peer) = self.company.number(&from) else { return };
                 let about = About::Transaction(transaction.id());
-                (ChainEvent::Transaction { from: peer, transaction }, about, judge)
+                let is_news = judge.is_some();
+                (ChainEvent::Transaction { from: peer, transaction, is_news }, about, judge)
             }
         };
         let actions = self.chain.handle(self.clock.now(), event);

@@ -45,6 +45,8 @@ pub enum Event {
         from: Peer,
         /// It.
         transaction: Box<VerifiedTransaction>,
+        /// Whether it was published to all, and not sent to this node alone.
+        is_news: bool,
     },
     /// Time has passed. To be sent every [`super::Chain::tick_len`].
     Tick,

@@ -17,6 +17,9 @@ pub(super) const EARLY_LEN_MAX: usize = 32 * 1024 * 1024;
 pub(super) const TRIES_MAX: u32 = 12;
 /// Most requests of one peer that are answered within a slot. Syncing takes a few; a flood goes unanswered.
 pub(super) const BUDGET: u32 = 256;
+/// Transactions that a peer may have sent unasked and that changed nothing. An honest one sends none to one node alone; one is
+/// forgiven each slot.
+pub(super) const IDLE_MAX: u32 = 16;
 /// Most blocks remembered as invalid, so that they are not asked for again.
 pub(super) const INVALID_MAX: usize = 1_024;
 
@@ -33,6 +36,11 @@ pub(super) struct Wanted {
 #[derive(Debug, Clone)]
 struct Known {
     budget: u32,
+    /// Transactions that it was asked for and may still send, and whether it may be asked within this slot.
+    asked: usize,
+    may_be_asked: bool,
+    /// Transactions that it sent unasked and for nothing.
+    idle: u32,
     /// The line that was asked for last: a page is followed by the next.
     target: Option<BlockId>,
     /// When headers, votes and a commit may be asked for again.
@@ -67,6 +75,9 @@ impl Peers {
     pub(super) fn join(&mut self, peer: Peer) {
         self.known.entry(peer).or_insert(Known {
             budget: BUDGET,
+            asked: 0,
+            may_be_asked: true,
+            idle: 0,
             target: None,
             headers_after: UnixNanos::ZERO,
             votes_after: UnixNanos::ZERO,
@@ -90,10 +101,45 @@ impl Peers {
         })
     }
 
+    /// Whether a peer may be asked for transactions, which is once a slot; then so many may come.
+    pub(super) fn ask_for(&mut self, peer: Peer, count: usize) -> bool {
+        let Some(known) = self.known.get_mut(&peer).filter(|known| known.may_be_asked) else {
+            return false;
+        };
+        known.may_be_asked = false;
+        known.asked = count;
+        true
+    }
+
+    /// A peer sent a transaction to this node alone. Whether it was asked for it.
+    pub(super) fn was_asked(&mut self, peer: Peer) -> bool {
+        let Some(known) = self.known.get_mut(&peer) else { return false };
+        match known.asked.checked_sub(1) {
+            Some(left) => {
+                known.asked = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// It sent one unasked that changed nothing. Whether it has done so too often; then the count begins anew.
+    pub(super) fn was_idle(&mut self, peer: Peer) -> bool {
+        let Some(known) = self.known.get_mut(&peer) else { return false };
+        known.idle = known.idle.saturating_add(1);
+        let is_much = known.idle > IDLE_MAX;
+        if is_much {
+            known.idle = 0;
+        }
+        is_much
+    }
+
     /// A slot has begun: budgets are whole again, and another peer has its turn.
     pub(super) fn next_turn(&mut self) -> Option<Peer> {
         for known in self.known.values_mut() {
             known.budget = BUDGET;
+            known.may_be_asked = true;
+            known.idle = known.idle.saturating_sub(1);
         }
         self.turn = self.turn.saturating_add(1);
         self.nth(self.turn)

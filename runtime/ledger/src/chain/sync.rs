@@ -252,14 +252,20 @@ impl Chain {
         }
     }
 
-    /// A transaction whose signatures were checked outside. What the pool does not take is no fault of the peer.
+    /// A transaction whose signatures were checked outside. What the pool does not take is no fault of the peer; but
+    /// whoever goes on sending to this node alone what it was not asked for, and what changes nothing, repeats what others
+    /// have said.
     pub(super) fn take_transaction(
         &mut self,
+        from: Peer,
         transaction: VerifiedTransaction,
+        is_news: bool,
         actions: &mut Vec<Action>,
     ) {
-        if !self.is_transaction_known(&transaction.id()) {
-            drop(self.accept(transaction, actions));
+        let is_taken = !self.is_transaction_known(&transaction.id())
+            && self.accept(transaction, actions).is_ok();
+        if !is_news && !self.peers.was_asked(from) && !is_taken && self.peers.was_idle(from) {
+            actions.push(Action::Refused { from, code: "replayed" });
         }
     }
 
@@ -273,7 +279,9 @@ impl Chain {
         if missing.is_empty() {
             return;
         }
-        if let Ok(missing) = List::try_from(missing) {
+        if let Ok(missing) = List::try_from(missing)
+            && self.peers.ask_for(to, missing.len())
+        {
             actions.push(Action::Send { to, message: Message::GetTransactions(missing) });
         }
     }

@@ -384,6 +384,40 @@ fn a_double_spend_across_branches_is_paid_once_and_the_other_has_its_reason() {
 }
 
 #[test]
+fn transactions_sent_again_unasked_are_held_against_their_sender_and_answers_are_not() {
+    let mut chain = open(1);
+    chain.handle(at(2), Event::Joined(PEER));
+    let verified = |nonce| VerifiedTransaction::decode(&transfer(nonce), &network().id()).unwrap();
+    let sent = |chain: &mut Chain, nonce, is_news| {
+        let transaction = Box::new(verified(nonce));
+        let actions = chain.handle(at(2), Event::Transaction { from: PEER, transaction, is_news });
+        code(&actions).map(|code| assert_eq!(code, "replayed")).is_some()
+    };
+    assert!(!sent(&mut chain, 0, false), "it was new");
+    // Whoever passes on what all are told cannot know who has heard it.
+    assert!((0..100).all(|_| !sent(&mut chain, 0, true)));
+    let refused = (0..34).filter(|_| sent(&mut chain, 0, false)).count();
+    assert_eq!(refused, 2, "each seventeenth");
+    // What was asked for may have come from somebody else meanwhile.
+    let ids: Vec<TransactionId> = (1..=40).map(|nonce| verified(nonce).id()).collect();
+    let asks = |chain: &mut Chain, slot| {
+        let pool = Message::Pool(ids.clone().try_into().unwrap());
+        let actions = hear(chain, at(slot), pool);
+        actions.into_iter().find_map(|action| match action {
+            Action::Send { message: Message::GetTransactions(ids), .. } => Some(ids.len()),
+            _ => None,
+        })
+    };
+    assert_eq!(asks(&mut chain, 2), Some(40));
+    assert_eq!(asks(&mut chain, 2), None, "once a slot");
+    for is_news in [true, false] {
+        assert!((1..=40).all(|nonce| !sent(&mut chain, nonce, is_news)));
+    }
+    let refused = (0..34).filter(|_| sent(&mut chain, 0, false)).count();
+    assert_eq!(refused, 2, "all answers have come");
+}
+
+#[test]
 fn an_authority_rests_when_its_head_is_final_and_nothing_is_pending() {
     let mut chain = open(1);
     for slot in 1..9 {
