@@ -31,6 +31,8 @@ mod kill;
 mod ledger;
 #[path = "e2e/liar.rs"]
 mod liar;
+#[path = "e2e/lines.rs"]
+mod lines;
 #[path = "e2e/money.rs"]
 mod money;
 #[path = "e2e/namespaces.rs"]

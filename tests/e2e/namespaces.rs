@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,23 +17,39 @@ use crate::node::talea;
 const PATIENCE: Duration = Duration::from_secs(120);
 const AUTHORITIES: usize = 7;
 /// A namespace holds nothing but its node, so these are free.
-const HTTP: &str = "127.0.0.1:7600";
-const PEERS: u16 = 7601;
+pub const HTTP: &str = "127.0.0.1:7600";
+pub const PEERS: u16 = 7601;
 
 /// One switch with two halves, and a namespace on a cable for each node. All is gone when this is dropped.
-struct Wires {
+pub struct Wires {
     tag: String,
     count: usize,
 }
 
-struct Seat {
+pub struct Seat {
     node: Option<Child>,
-    space: String,
-    folder: PathBuf,
-    flags: Vec<String>,
+    pub space: String,
+    pub folder: PathBuf,
+    pub flags: Vec<String>,
 }
 
-fn ip(words: &[&str]) -> Result<(), String> {
+/// Networks of one process that were made so far: several tests may have one at the same time.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
+/// Wires for a test; nothing where no namespace can be made, which the test says, unless it must not be left out.
+pub fn wires(count: usize) -> Option<Wires> {
+    match Wires::new(count) {
+        Ok(wires) => Some(wires),
+        Err(fault) => {
+            let required = std::env::var_os("TALEA_NAMESPACES").is_some();
+            assert!(!required, "no namespace can be made: {fault}");
+            println!("not tested, since no namespace can be made here: {fault}");
+            None
+        }
+    }
+}
+
+pub fn ip(words: &[&str]) -> Result<(), String> {
     let done = Command::new("ip").args(words).output().map_err(|fault| fault.to_string())?;
     if done.status.success() {
         return Ok(());
@@ -44,7 +61,8 @@ fn ip(words: &[&str]) -> Result<(), String> {
 
 impl Wires {
     fn new(count: usize) -> Result<Self, String> {
-        let this = Self { tag: format!("talea{}", std::process::id()), count };
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let this = Self { tag: format!("talea{}-{number}", std::process::id()), count };
         let hub = this.hub();
         ip(&["netns", "add", &hub])?;
         for bridge in ["left", "right"] {
@@ -65,16 +83,16 @@ impl Wires {
         Ok(this)
     }
 
-    fn hub(&self) -> String {
+    pub fn hub(&self) -> String {
         format!("{}-hub", self.tag)
     }
 
-    fn space(&self, at: usize) -> String {
+    pub fn space(&self, at: usize) -> String {
         format!("{}-{at}", self.tag)
     }
 
     /// Puts each node's cable into one half of the switch.
-    fn plug(&self, half: impl Fn(usize) -> &'static str) -> Result<(), String> {
+    pub fn plug(&self, half: impl Fn(usize) -> &'static str) -> Result<(), String> {
         let hub = self.hub();
         (0..self.count)
             .try_for_each(|at| ip(&["-n", &hub, "link", "set", &port(at), "master", half(at)]))
@@ -94,15 +112,37 @@ fn port(at: usize) -> String {
     format!("port{at}")
 }
 
-fn host(at: usize) -> String {
+pub fn host(at: usize) -> String {
     format!("10.77.0.{}", at + 1)
 }
 
 // === impl Seat ===
 
 impl Seat {
+    /// A seat in the namespace of this place, with a folder of its own.
+    pub fn at(wires: &Wires, at: usize, folder: &Path, flags: &[&str]) -> Self {
+        let folder = folder.join(format!("seat-{at}"));
+        let data = folder.join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        let addresses = folder.join("addresses");
+        let mut all: Vec<String> = ["--listen", HTTP].map(str::to_owned).into();
+        all.extend(["--peer-addr-file".into(), addresses.display().to_string()]);
+        all.extend(["--data".into(), data.display().to_string()]);
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        Self { node: None, space: wires.space(at), folder, flags: all }
+    }
+
+    /// An address of its node that other seats can reach, by its words.
+    pub fn address(&self, words: &str) -> String {
+        until("the node tells where it listens", || {
+            let lines = std::fs::read_to_string(self.folder.join("addresses")).ok()?;
+            let found = lines.lines().find(|line| line.contains(words) && line.contains("/p2p/"));
+            found.map(str::to_owned)
+        })
+    }
+
     /// Starts its node; what it says goes to a file beside its data.
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let said = std::fs::File::create(self.folder.join("stderr.txt")).unwrap();
         let node = self
             .inside()
@@ -124,7 +164,7 @@ impl Seat {
     }
 
     /// The command, run in this node's namespace.
-    fn inside(&self) -> Command {
+    pub fn inside(&self) -> Command {
         let command = talea(&self.folder.join("wallet"));
         let mut inside = Command::new("ip");
         inside.args(["netns", "exec", &self.space]).arg(command.get_program());
@@ -139,16 +179,26 @@ impl Seat {
     }
 
     /// What a command says, if it succeeds.
-    fn ask(&self, words: &[&str]) -> Option<Value> {
+    pub fn ask(&self, words: &[&str]) -> Option<Value> {
+        self.tell(words).ok()
+    }
+
+    /// What a command says, or why it failed.
+    pub fn tell(&self, words: &[&str]) -> Result<Value, String> {
         let node = format!("http://{HTTP}");
         let mut command = self.inside();
         let done = command.args(words).args(["--output", "json", "--quiet", "--node", &node]);
         let done = done.output().expect("the binary under test starts");
-        done.status.success().then(|| serde_json::from_slice(&done.stdout).ok())?
+        let said =
+            || String::from_utf8_lossy(&[&done.stdout[..], &done.stderr].concat()).into_owned();
+        if !done.status.success() {
+            return Err(said());
+        }
+        serde_json::from_slice(&done.stdout).map_err(|_| said())
     }
 
     /// Hands in a transfer, which the node accepts.
-    fn pay(&self, key: &Path, to: &str, amount: u64) {
+    pub fn pay(&self, key: &Path, to: &str, amount: u64) {
         let key = key.to_str().unwrap();
         let amount = amount.to_string();
         until("a transfer is accepted", || {
@@ -157,13 +207,13 @@ impl Seat {
     }
 
     /// What somebody has at the head, and finally.
-    fn has(&self, key: &str) -> Option<(u64, u64)> {
+    pub fn has(&self, key: &str) -> Option<(u64, u64)> {
         let told = self.ask(&["ledger", "balance", key])?;
         let of = |field: &str| told[field].as_str()?.parse().ok();
         Some((of("balance")?, of("final_balance")?))
     }
 
-    fn peers(&self) -> usize {
+    pub fn peers(&self) -> usize {
         let told = self.ask(&["peers"]);
         told.and_then(|told| Some(told["peers"].as_array()?.len())).unwrap_or(0)
     }
@@ -175,12 +225,12 @@ impl Drop for Seat {
     }
 }
 
-fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     crate::within(PATIENCE, what, look)
 }
 
 /// A key in a private file, and what it is called.
-fn key(folder: &Path, name: &str, byte: u8) -> (PathBuf, String) {
+pub fn key(folder: &Path, name: &str, byte: u8) -> (PathBuf, String) {
     let path = folder.join(name);
     std::fs::write(&path, format!("{byte:02x}").repeat(32)).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -189,7 +239,7 @@ fn key(folder: &Path, name: &str, byte: u8) -> (PathBuf, String) {
 }
 
 /// The parameters of a network of these authorities, with money for these payers.
-fn genesis(folder: &Path, authorities: &[String], payers: &[String]) -> PathBuf {
+pub fn genesis(folder: &Path, authorities: &[String], payers: &[String]) -> PathBuf {
     let params = folder.join("net.params");
     let mut command = talea(&folder.join("wallet"));
     command.args(["ledger", "genesis"]).arg(&params).args(["--name", "seven", "--slot", "500ms"]);
@@ -245,15 +295,7 @@ fn seated(wires: &Wires, folder: &Path, payers: &[String]) -> Vec<Seat> {
 
 #[test]
 fn both_sides_of_a_partition_go_on_only_two_thirds_finalise_and_nothing_is_lost() {
-    let wires = match Wires::new(AUTHORITIES) {
-        Ok(wires) => wires,
-        Err(fault) => {
-            let required = std::env::var_os("TALEA_NAMESPACES").is_some();
-            assert!(!required, "no namespace can be made: {fault}");
-            println!("not tested, since no namespace can be made here: {fault}");
-            return;
-        }
-    };
+    let Some(wires) = wires(AUTHORITIES) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (ann, ann_name) = key(folder.path(), "ann", 0x61);
     let (bob, bob_name) = key(folder.path(), "bob", 0x62);

@@ -223,7 +223,8 @@ impl Ears {
     /// Hands on what comes until the network ends.
     async fn listen(mut self, mut inbox: Inbox, addr_file: Option<PathBuf>) {
         let mut addresses = self.gossip.watch_addresses();
-        addresses.mark_unchanged();
+        // Some may have come since the file was written first.
+        addresses.mark_changed();
         let mut round = tokio::time::interval(MARKET_ROUND);
         let mut evidence = tokio::time::interval(EVIDENCE_ROUND);
         loop {
