@@ -18,16 +18,18 @@ use talea_ledger::registration::{Kind, Limits};
 use talea_ledger::sign::seal_document;
 use talea_ledger::transaction::Transfer;
 use talea_ledger::{
-    Action, Digest, Fuel, FunctionId, Header, Height, NetworkId, Nonce, Pages, PublicKey,
-    Registration, SecretKey, Slot, Tal, Transaction, UnixNanos,
+    Action, Digest, Fuel, FunctionId, Header, Height, NetworkId, Nonce, Offer, Pages, Price,
+    ProfileId, PublicKey, Registration, SecretKey, Slot, Tal, Transaction, UnixNanos,
 };
+use talea_runtime::clock::{Clock as _, SystemClock};
 use talea_runtime::ledger::development_key;
+use talea_runtime::market::page_key;
 use talea_runtime::supply::registration_key;
 use zeroize::Zeroizing;
 
 use crate::node::{ECHO, Node};
 use crate::peers::{
-    Payer, final_balance, first, folders, friend, in_step, network, ready, settled, until,
+    Payer, final_balance, first, folders, friend, in_step, network, number, ready, settled, until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -413,5 +415,113 @@ fn wrong_bytes_for_a_hash_cost_their_sender_and_no_call_that_an_honest_node_can_
         let lies: u64 = all.iter().map(|(_, lies)| lies.load(Ordering::Relaxed)).sum();
         println!("{lies} lies were believed until the bytes had come");
         assert_eq!(pair.a.metric("talea_functions_brought_total"), Some(4.0));
+    });
+}
+
+/// What makes a lie of an offer.
+type Alteration = fn(&mut Offer);
+
+/// An offer that nothing is wrong with, but for a change, signed by the liar.
+fn offer(liar: &Liar, number: u64, change: impl Fn(&mut Offer)) -> Vec<u8> {
+    let now = SystemClock::default().now();
+    let mut offer = Offer {
+        host: liar.key.public(),
+        limits: Limits {
+            log: 1024,
+            memory: Pages(1024),
+            output: 1 << 20,
+            fuel: Fuel(1_000_000_000),
+        },
+        network: liar.network,
+        price: Price { per_call: Tal(1 + number), rate: 1, per_kib: Tal::ZERO },
+        issued: now,
+        expires: UnixNanos(now.0 + 600_000_000_000),
+        profiles: vec![ProfileId::of(b"some profile")].try_into().unwrap(),
+        endpoints: vec!["http://192.0.2.7:7600".try_into().unwrap()].try_into().unwrap(),
+    };
+    change(&mut offer);
+    seal_document(&liar.key, &offer).encode()
+}
+
+/// What a node has heard of offers: hosts in its book, and how many it refused for each reason.
+fn market(node: &Node) -> (Vec<String>, Value) {
+    let view = node.call("GET", "/offers", &[], b"").json();
+    let hosts = view["offers"].as_array().unwrap().iter();
+    let hosts = hosts.map(|offer| offer["host"].as_str().unwrap().to_owned()).collect();
+    (hosts, view["refused"].clone())
+}
+
+#[test]
+fn forged_offers_and_evidence_are_held_against_their_sender_and_go_no_further() {
+    let pair = pair();
+    let function = pair.a.deploy(&wat::parse_str(ECHO).unwrap(), &[]).expect("deploys");
+    let mut payer = Payer::of(&pair.a, development_key());
+    pair.go_on(&mut payer, &function);
+    let forged: [(&str, Alteration); 5] = [
+        ("offer-forged", |offer| offer.host = friend()),
+        ("offer-network", |offer| offer.network = NetworkId::new([9; 32])),
+        ("offer-expired", |offer| {
+            offer.issued.0 -= 2_000_000_000_000;
+            offer.expires.0 -= 2_000_000_000_000;
+        }),
+        ("offer-void", |offer| offer.profiles = Vec::new().try_into().unwrap()),
+        ("offer-void", |offer| offer.expires.0 += 86_400_000_000_000),
+    ];
+    run(async {
+        for (seed, (code, change)) in (0xe1..).zip(forged) {
+            let liar = pair.liar(seed).await;
+            for number in 0..6 {
+                liar.gossip.publish(Topic::Offer, offer(&liar, number, change)).unwrap();
+            }
+            let reason = pair.cut_off(liar.key.public());
+            assert!(reason.contains("banned"), "{code}: {reason}");
+            assert!(number(&market(&pair.a).1[code]) >= 1, "{code}: {:?}", market(&pair.a));
+        }
+        let liar = pair.liar(0xe8).await;
+        // Only some are judged at once, and nobody is blamed for the rest.
+        for number in 0..200_u8 {
+            let _ = liar.gossip.publish(Topic::Fraud, vec![b'?', number]);
+        }
+        let reason = pair.cut_off(liar.key.public());
+        assert!(reason.contains("banned"), "evidence that is none: {reason}");
+
+        // Before the part in which the other node may ask the liar itself.
+        let (hosts, refused) = market(&pair.b);
+        assert!(!hosts.contains(&friend().to_string()));
+        let told = forged.iter().filter(|(code, _)| !refused[code].is_null()).count();
+        assert_eq!(told, 0, "the other node was told none of it: {refused}");
+
+        // Whoever joins is asked for all offers; what it answers is judged in the same way.
+        let liar = pair.liar(0xe9).await;
+        let name = liar.key.public().to_string();
+        let (key, bytes) =
+            (page_key(&liar.network), offer(&liar, 1, |offer| offer.host = friend()));
+        let mut page = u32::try_from(bytes.len()).unwrap().to_le_bytes().to_vec();
+        page.extend_from_slice(&bytes);
+        let Liar { mut inbox, gossip: _gossip, .. } = liar;
+        tokio::spawn(async move {
+            while let Some(incoming) = inbox.recv().await {
+                if let Incoming::Asked { wanted: Wanted::Document(asked), reply, .. } = incoming
+                    && asked == key
+                {
+                    let piece = Piece { total: page.len() as u64, bytes: page.clone() };
+                    let _ = reply.send(Ok(piece));
+                }
+            }
+        });
+        until("a forged page costs its sender", || {
+            let shown = peers(&pair.a)["peers"].clone();
+            let peer = shown.as_array()?.iter().find(|peer| peer["host"] == name.as_str())?.clone();
+            (peer["score"].as_f64()? < 0.0).then_some(())
+        });
+
+        // One that is in order stays, although nobody here could use it.
+        let odd = pair.liar(0xea).await;
+        odd.gossip.publish(Topic::Offer, offer(&odd, 1, |_| {})).unwrap();
+        let name = odd.key.public().to_string();
+        for node in [&pair.a, &pair.b] {
+            until("an honest offer is heard", || market(node).0.contains(&name).then_some(()));
+        }
+        pair.go_on(&mut payer, &function);
     });
 }
