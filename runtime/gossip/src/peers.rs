@@ -187,7 +187,7 @@ impl Peers {
         self.connected.iter()
     }
 
-    /// A connection was made. Whether it is the first.
+    /// A connection was made. Whether its peer has joined already.
     pub(crate) fn connect(
         &mut self,
         peer: PeerId,
@@ -200,9 +200,8 @@ impl Peers {
         let direction = if line.is_dialled { Direction::Dialled } else { Direction::Accepted };
         let entry =
             self.connected.entry(peer).or_insert_with(|| Peer::new(key, direction, limits, now));
-        let is_first = entry.lines.is_empty();
         entry.lines.insert(connection, line);
-        is_first
+        entry.is_joined()
     }
 
     /// A connection is gone; the peer, if it was its last.

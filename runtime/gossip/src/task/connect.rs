@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::Task;
 use crate::address;
 use crate::behaviour::BehaviourEvent;
-use crate::hello::Question;
 use crate::inbox::Incoming;
 use crate::key;
 use crate::peers::{BAN_AT, Line, OFFENCE, Standing};
@@ -71,11 +70,11 @@ impl Task {
         };
         let is_dialled = line.is_dialled;
         let now = Instant::now();
-        let is_first = self.peers.connect(peer, key, connection, line, &self.limits, now);
+        let is_joined = self.peers.connect(peer, key, connection, line, &self.limits, now);
         self.dialled(peer, connection);
-        if is_dialled && is_first {
-            let question = Question::Hello(self.hello.clone()).encode();
-            self.swarm.behaviour_mut().hello.send_request(&peer, question);
+        // Not of the first connection alone: when both dial at once, each may see the other's first.
+        if is_dialled && !is_joined {
+            self.ask_who(&peer);
         }
     }
 

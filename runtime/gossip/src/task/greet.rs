@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Task;
 use crate::hello::{Answer, Hello, Question};
 use crate::inbox::Incoming;
-use crate::peers::Standing;
+use crate::peers::{Peer, Standing};
 
 /// How long a refused peer may take to read why and to leave by itself. Closing at once would lose the answer: it and
 /// the end of the connection arrive together, and the end is seen first.
@@ -30,14 +30,24 @@ impl Task {
                 self.told_who(peer, &response);
             }
             Event::OutboundFailure { peer, error, .. } => {
-                let is_awaited = self.peers.get(&peer).is_some_and(|peer| !peer.is_joined());
-                if is_awaited && !matches!(error, OutboundFailure::ConnectionClosed) {
-                    self.refuse(peer, format!("it did not answer hello: {error}"));
+                if self.peers.get(&peer).is_none_or(Peer::is_joined) {
+                    return;
+                }
+                match error {
+                    // The peer is still there, so another connection to it is.
+                    OutboundFailure::ConnectionClosed => self.ask_who(&peer),
+                    error => self.refuse(peer, format!("it did not answer hello: {error}")),
                 }
             }
             // A question that does not come whole is none; the peer's time runs out.
             Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
         }
+    }
+
+    /// Says hello to a peer.
+    pub(super) fn ask_who(&mut self, peer: &PeerId) {
+        let question = Question::Hello(self.hello.clone()).encode();
+        self.swarm.behaviour_mut().hello.send_request(peer, question);
     }
 
     fn asked_who(&mut self, peer: PeerId, question: &[u8], channel: ResponseChannel<Vec<u8>>) {

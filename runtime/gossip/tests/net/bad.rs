@@ -9,7 +9,7 @@ use talea_gossip::{
 use talea_ledger::chain::message::MESSAGE_LEN_MAX;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::node::{Node, PATIENCE, guarded, key, limited, network, node, pair};
+use crate::node::{Node, guarded, key, limited, network, node, pair, patiently};
 use crate::raw::{Rogue, protocol};
 
 /// Two honest nodes still talk to each other, both ways.
@@ -177,11 +177,11 @@ async fn a_thousand_idle_connections_of_one_machine_leave_room_for_the_others() 
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
             let connected = socket.connect(([127, 0, 0, 1], port).into());
-            idle.push(tokio::time::timeout(PATIENCE, connected).await.unwrap().unwrap());
+            idle.push(patiently(connected).await.unwrap().unwrap());
         }
         // Counted by what is still open, never by how many were refused: the node gives up on one that says nothing
         // after a while, and lets another one in.
-        let few_are_left = tokio::time::timeout(PATIENCE, async {
+        let few_are_left = patiently(async {
             loop {
                 idle.retain(|stream| {
                     matches!(stream.try_read(&mut [0; 64]), Err(e) if e.kind() == ErrorKind::WouldBlock)

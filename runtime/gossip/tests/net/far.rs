@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use talea_gossip::{Topic, Verdict};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use crate::line::{Line, line};
-use crate::node::{Node, PATIENCE, estrange, node_of, options};
+use crate::node::{Node, estrange, node_of, options, patiently};
 
 const NODES: u16 = 20;
 /// Each way. What this makes of the time until everybody has heard something is for the bench.
@@ -68,7 +67,7 @@ async fn a_message_reaches_all_of_twenty_over_slow_lines_and_several_hops() {
     }
     let (mut near, mut heard) = (BTreeSet::new(), HashMap::<Vec<u8>, BTreeSet<_>>::new());
     let mut looks = author.gossip.watch_peers();
-    let all_heard_one = timeout(PATIENCE, async {
+    let all_heard_one = patiently(async {
         // Something new every half second: what is said while meshes still form may not go all the way.
         for number in 0_u32.. {
             author.gossip.publish(Topic::Transaction, number.to_le_bytes().to_vec()).unwrap();

@@ -47,7 +47,8 @@ async fn a_flood_of_chain_messages_leaves_the_inbox_to_the_others() {
 
 #[tokio::test]
 async fn a_flood_of_gossip_is_left_aside_and_ends_in_a_ban() {
-    let slow = Rate { messages: 20, bytes: 1 << 20, burst: 2 };
+    // As little as can be, so that on no machine much of the flood is within it.
+    let slow = Rate { messages: 1, bytes: 1 << 20, burst: 2 };
     let limits = Limits { gossip: slow, ..Limits::default() };
     let [mut a, loud, mut quiet] = trio(limits).await;
     // The quiet one would pass the flood on: as an honest node it judges what it hears.
@@ -71,7 +72,8 @@ async fn a_flood_of_gossip_is_left_aside_and_ends_in_a_ban() {
                     of_quiet += 1;
                     is_heard = true;
                 }
-                Incoming::Left(who) => is_banned = who == key(2),
+                // Without a ban it comes back, and the flood goes on.
+                Incoming::Left(_) => is_banned = a.gossip.counters().banned > 0,
                 _ => {}
             }
         }

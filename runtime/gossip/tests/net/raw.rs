@@ -10,7 +10,7 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
 use talea_gossip::{EDITION, Hello, HelloQuestion, frame};
 
-use crate::node::{Node, PATIENCE, key, network, secret};
+use crate::node::{Node, PATIENCE, key, network, patiently, secret};
 
 /// Bytes as they are; what comes is read to its end, or never.
 #[derive(Debug, Clone)]
@@ -173,7 +173,7 @@ impl Rogue {
     }
 
     async fn event_of(swarm: &mut Swarm<Protocols>) -> SwarmEvent<ProtocolsEvent> {
-        tokio::time::timeout(PATIENCE, swarm.select_next_some()).await.expect("nothing happened")
+        patiently(swarm.select_next_some()).await.expect("nothing happened")
     }
 
     /// Goes on until the connection is closed.

@@ -1,9 +1,8 @@
 //! A host without an address of its own, reached through a relay.
 
 use talea_gossip::{Multiaddr, Nat, Topic, Verdict};
-use tokio::time::timeout;
 
-use crate::node::{Node, PATIENCE, node_of, options};
+use crate::node::{Node, node_of, options, patiently};
 
 async fn relay() -> Node {
     let mut options = options(1);
@@ -15,7 +14,7 @@ async fn relay() -> Node {
 async fn through_a_relay(node: &Node) -> Multiaddr {
     let is_relayed = |address: &Multiaddr| address.to_string().contains("p2p-circuit");
     let mut addresses = node.gossip.watch_addresses();
-    let waited = timeout(PATIENCE, addresses.wait_for(|all| all.iter().any(is_relayed))).await;
+    let waited = patiently(addresses.wait_for(|all| all.iter().any(is_relayed))).await;
     waited.unwrap().unwrap().iter().find(|address| is_relayed(address)).cloned().unwrap()
 }
 
