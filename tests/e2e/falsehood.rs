@@ -345,6 +345,28 @@ struct Caller<'n> {
     receipt: String,
 }
 
+/// Three nodes, a true answer to tell lies about, and somebody who cries out offers beside the gateway.
+struct Scene {
+    nodes: Three,
+    truth: Bundle,
+    crier: Crier,
+}
+
+impl Scene {
+    fn new(folders: &[tempfile::TempDir; 3], settings: &[&str]) -> Self {
+        let nodes = three(folders, settings);
+        let truth = truth(&nodes.a, &nodes.function, folders[0].path());
+        let crier = Crier::beside(&nodes.gateway, &nodes.at);
+        told(&nodes.gateway, &["channel", "open", "--escrow", "5M"]);
+        Self { nodes, truth, crier }
+    }
+
+    fn caller(&self) -> Caller<'_> {
+        let Three { gateway, function, .. } = &self.nodes;
+        Caller { gateway, function, bills: 0, receipt: String::new() }
+    }
+}
+
 // === impl Caller ===
 
 impl Caller<'_> {
@@ -418,12 +440,9 @@ fn a_false_answer_is_neither_paid_nor_passed_on_and_the_same_run_is_answered_by_
     let folders = folders();
     let settings =
         ["forward.when=always", "forward.escrow=10000", "forward.time=15s", "channels.redeem=1"];
-    let Three { a, b: _b, gateway, function, at, .. } = three(&folders, &settings);
-    let truth = truth(&a, &function, folders[0].path());
-    let crier = Crier::beside(&gateway, &at);
-    told(&gateway, &["channel", "open", "--escrow", "5M"]);
-    let mut caller =
-        Caller { gateway: &gateway, function: &function, bills: 0, receipt: String::new() };
+    let scene = Scene::new(&folders, &settings);
+    let Scene { nodes: Three { gateway, .. }, truth, crier } = &scene;
+    let mut caller = scene.caller();
     let cases = [
         ("another run", ANOTHER_RUN, "forward_unfit"),
         ("another host", ANOTHER_HOST, "forward_unfit"),
@@ -440,40 +459,40 @@ fn a_false_answer_is_neither_paid_nor_passed_on_and_the_same_run_is_answered_by_
         ("no answer", Lie::Silence, "forward_late"),
     ];
     // One whose offer covers nothing that is asked here is never drawn.
-    let (idle, addr) = FalseHost::start(0x4f, HONEST, &truth);
+    let (idle, addr) = FalseHost::start(0x4f, HONEST, truth);
     crier.offer_for(ProfileId::of(b"another"), &idle, addr);
     let mut all_false = Vec::new();
     for (seed, (what, lie, code)) in (0x50..).zip(cases) {
-        let (host, addr) = FalseHost::start(seed, lie, &truth);
+        let (host, addr) = FalseHost::start(seed, lie, truth);
         let key = host.key.public();
         crier.offer(&host, addr);
-        until("the gateway knows the false host", || is_offered(&gateway, &key).then_some(()));
+        until("the gateway knows the false host", || is_offered(gateway, &key).then_some(()));
         let said = caller.until_it_fails(&key);
         assert!(said.contains(code), "{what}: {said}");
         caller.again();
         all_false.push((what, host));
     }
     // What is missing was no mistake of this test: the same host with nothing altered is believed, and paid.
-    let (honest, addr) = FalseHost::start(0x70, HONEST, &truth);
+    let (honest, addr) = FalseHost::start(0x70, HONEST, truth);
     let key = honest.key.public();
     crier.offer(&honest, addr);
     until("an honest one is drawn and paid", || {
         // Those that failed before may fail again.
         let _ = caller.call(&[]);
-        owed(&gateway, &key).filter(|(owed, vouched)| *owed > 0 && owed == vouched)
+        owed(gateway, &key).filter(|(owed, vouched)| *owed > 0 && owed == vouched)
     });
     assert!(honest.vouchers.load(Ordering::Relaxed) > 0);
     for (what, host) in &all_false {
-        assert_eq!(owed(&gateway, &host.key.public()), Some((0, 0)), "{what}");
+        assert_eq!(owed(gateway, &host.key.public()), Some((0, 0)), "{what}");
         assert_eq!(host.vouchers.load(Ordering::Relaxed), 0, "{what}");
     }
-    assert!(is_offered(&gateway, &idle.key.public()) && idle.papers.lock().unwrap().is_empty());
-    assert_eq!(owed(&gateway, &idle.key.public()), None);
-    let (_, failed) = forwards(&gateway);
+    assert!(is_offered(gateway, &idle.key.public()) && idle.papers.lock().unwrap().is_empty());
+    assert_eq!(owed(gateway, &idle.key.public()), None);
+    let (_, failed) = forwards(gateway);
     assert!(failed >= all_false.len() as u64, "{failed}");
     // The caller owes for what was answered, once each.
-    told(&gateway, &["channel", "voucher"]);
-    let shown = told(&gateway, &["channel", "show"]);
+    told(gateway, &["channel", "voucher"]);
+    let shown = told(gateway, &["channel", "show"]);
     assert_eq!(number(&shown["account"]["owed"]), caller.bills, "{shown}");
 }
 
@@ -481,13 +500,10 @@ fn a_false_answer_is_neither_paid_nor_passed_on_and_the_same_run_is_answered_by_
 fn a_false_output_with_papers_in_order_is_convicted_by_whoever_runs_it_again() {
     let folders = folders();
     let settings = ["forward.when=always", "forward.escrow=10000"];
-    let Three { a, b: _b, gateway, function, at, .. } = three(&folders, &settings);
-    let truth = truth(&a, &function, folders[0].path());
-    let crier = Crier::beside(&gateway, &at);
-    told(&gateway, &["channel", "open", "--escrow", "5M"]);
-    let mut caller =
-        Caller { gateway: &gateway, function: &function, bills: 0, receipt: String::new() };
-    let (host, addr) = FalseHost::start(0x71, UNTRUE, &truth);
+    let scene = Scene::new(&folders, &settings);
+    let Scene { nodes: Three { a, gateway, .. }, truth, crier } = &scene;
+    let mut caller = scene.caller();
+    let (host, addr) = FalseHost::start(0x71, UNTRUE, truth);
     crier.offer(&host, addr);
     // No paper shows it: it is found by running it.
     until("the untrue answer", || {
@@ -503,31 +519,28 @@ fn a_false_output_with_papers_in_order_is_convicted_by_whoever_runs_it_again() {
     let inner = view["via"]["receipt"].as_str().unwrap().to_owned();
     assert!(host.papers.lock().unwrap().contains_key(&inner));
     let stranger = folders[0].path().join("stranger");
-    let (code, said) = verify(&stranger, &caller.receipt, &gateway);
+    let (code, said) = verify(&stranger, &caller.receipt, gateway);
     assert_eq!(code, Some(0), "its papers are in order: {said}");
     let expected = format!("{} ran it", host.key.public());
     assert!(said.contains(&expected), "{said}");
-    assert_ne!(host.key.public(), host_of(&a));
+    assert_ne!(host.key.public(), host_of(a));
 }
 
 #[test]
 fn a_host_that_counts_bills_which_it_cannot_show_is_promised_nothing_and_gets_no_second_run() {
     let folders = folders();
     let settings = ["forward.when=always", "forward.escrow=10000"];
-    let Three { a, b: _b, gateway, function, at, .. } = three(&folders, &settings);
-    let truth = truth(&a, &function, folders[0].path());
-    let crier = Crier::beside(&gateway, &at);
-    told(&gateway, &["channel", "open", "--escrow", "5M"]);
-    let mut caller =
-        Caller { gateway: &gateway, function: &function, bills: 0, receipt: String::new() };
-    let (host, addr) = FalseHost::start(0x72, NOT_SHOWN, &truth);
+    let scene = Scene::new(&folders, &settings);
+    let Scene { nodes: Three { gateway, .. }, truth, crier } = &scene;
+    let mut caller = scene.caller();
+    let (host, addr) = FalseHost::start(0x72, NOT_SHOWN, truth);
     let key = host.key.public();
     crier.offer(&host, addr);
     // The first answer is good: receipts may come in another order than they were made out.
     let said = caller.until_it_fails(&key);
     assert!(said.contains("forward_unfit"), "{said}");
     assert_eq!(host.papers.lock().unwrap().len(), 1, "it was sent one run");
-    assert_eq!(owed(&gateway, &key), Some((0, 0)));
+    assert_eq!(owed(gateway, &key), Some((0, 0)));
     assert_eq!(host.vouchers.load(Ordering::Relaxed), 0);
     caller.again();
 }
