@@ -99,7 +99,7 @@ impl Node {
     /// Kills it and starts it over the same folder.
     pub fn restart(self) -> anyhow::Result<Self> {
         let Self { server, order } = self;
-        drop(server);
+        server.kill();
         Self::start(order)
     }
 

@@ -1,7 +1,7 @@
 //! A server under measurement: a process of its own, on the server's core.
 //!
 //! Owns the child, its log and the kernel's account of it. Invariants: the child has its core
-//! before it starts its first thread; it is ended when the value is dropped. Absent: restarting one
+//! before it starts its first thread; it is ended when the value is dropped, asked first. Absent: restarting one
 //! that died; a server that dies ends the bench.
 
 use std::ffi::OsStr;
@@ -21,7 +21,9 @@ use crate::stopwatch::Stopwatch;
 
 /// How long a server may take to listen. Compiling a component takes a second or two.
 const START_MAX: Duration = Duration::from_secs(60);
-/// Time between two looks at a server that is starting.
+/// How long it may take to end when it is asked. A node gives calls under way ten seconds.
+const END_MAX: Duration = Duration::from_secs(12);
+/// Time between two looks at a server that is starting or ending.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A running server.
@@ -140,9 +142,30 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
+impl Server {
+    /// Ends it at once, and whatever it was about to write is lost.
+    pub fn kill(mut self) {
         // It may be gone already; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn is_gone(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    /// Asks first: a build that counts which way its code goes writes that down as it ends.
+    fn drop(&mut self) {
+        if self.is_gone() {
+            return;
+        }
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        let watch = Stopwatch::start();
+        while asked.is_ok() && watch.elapsed() < END_MAX && !self.is_gone() {
+            thread::sleep(LOOK_EVERY);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,5 +1,6 @@
 //! What fifty peers take of a node's memory: nodes of the network without ledger or guests, all in this process.
 
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use zeroize::Zeroizing;
 use super::node::{Member, until};
 use super::{Nodes, Row};
 
-/// As many as a node takes by default.
+/// As many as a node of a large network has.
 const PEERS: u8 = 50;
+/// And a few, to compare with: a node that nobody has called keeps what its start took.
+const FEW: u8 = 10;
 /// How long a stranger may take to be told what network this is.
 const ASK_TIME: Duration = Duration::from_secs(5);
 /// Time between two looks at the node's memory.
@@ -22,19 +25,25 @@ const LOOKS_MAX: u32 = 60;
 
 pub(super) fn rows(nodes: &Nodes) -> anyhow::Result<Vec<Row>> {
     let node = Member::start(nodes, "crowd", &[])?;
-    let alone = steady(&node)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let peers = runtime.block_on(join(&node))?;
-    until("all have joined", || Ok(node.metric("talea_peers")? >= f64::from(PEERS)))?;
-    let together = steady(&node)?;
+    let mut peers = runtime.block_on(join(&node, 0..FEW))?;
+    let few = resident_with(&node, FEW)?;
+    peers.extend(runtime.block_on(join(&node, FEW..PEERS))?);
+    let all = resident_with(&node, PEERS)?;
     drop(peers);
     let mib = |kib: u64| format!("{:.1} MiB", kib as f64 / 1024.0);
-    let each = together.saturating_sub(alone) / u64::from(PEERS);
+    let each = all.saturating_sub(few) / u64::from(PEERS - FEW);
     Ok(vec![Row::new(
         format!("memory of a node with {PEERS} peers"),
-        mib(together),
-        format!("{} alone: {each} KiB for each", mib(alone)),
+        mib(all),
+        format!("{} with {FEW}: {each} KiB for each further one", mib(few)),
     )])
+}
+
+/// Memory that is resident, in KiB, when so many peers have joined and it falls no more.
+fn resident_with(node: &Member, peers: u8) -> anyhow::Result<u64> {
+    until("all have joined", || Ok(node.metric("talea_peers")? >= f64::from(peers)))?;
+    steady(node)
 }
 
 /// Memory that is resident, in KiB, once it falls no more: an allocator gives back later what a start or a greeting took.
@@ -55,12 +64,12 @@ fn steady(node: &Member) -> anyhow::Result<u64> {
     node.resident()
 }
 
-async fn join(node: &Member) -> anyhow::Result<Vec<(Gossip, Inbox)>> {
+async fn join(node: &Member, numbers: Range<u8>) -> anyhow::Result<Vec<(Gossip, Inbox)>> {
     let at = vec![node.join.parse()?];
     let secret = |number: u8| Zeroizing::new([0xa0 + number; 32]);
     let (network, params) = ask_params(secret(0), &at, ASK_TIME).await?;
     let mut peers = Vec::new();
-    for number in 0..PEERS {
+    for number in numbers {
         let mut options = Options::new(secret(number), network, params.clone());
         options.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
         options.join = at.clone();

@@ -26,7 +26,8 @@ pub(super) fn start(options: &Options) -> anyhow::Result<Vec<Contender>> {
     let component = build_guest(options, "hello-http", "wasm32-wasip2")?;
     let address = free_address()?;
     let mut command = server::program(&program);
-    command.args(["serve", "--addr"]).arg(address.to_string()).arg(component);
+    // A component made by Rust imports `wasi:cli`, which the proxy world alone does not give.
+    command.args(["serve", "-S", "cli", "--addr"]).arg(address.to_string()).arg(component);
     let server = Server::start_at(&mut command, address, &options.folder.join("serve.log"))?;
     let requests = Same::get(server.address(), "/");
     Ok(vec![Contender {
