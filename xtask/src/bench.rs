@@ -45,7 +45,11 @@ fn load(rest: &[String]) -> Result<()> {
     let talea = release_folder().join("talea");
     std::fs::create_dir_all(shell::root().join("target/bench"))?;
     let mut command = released("talea-load");
-    command.arg("run").arg("--talea").arg(talea);
+    command.arg("run");
+    // Another build of the node may be given, such as the one that `cargo xtask release` makes.
+    if !rest.iter().any(|word| word.starts_with("--talea")) {
+        command.arg("--talea").arg(talea);
+    }
     command.args(["--results", RESULTS, "--json", "target/bench/load.json"]);
     shell::run(command.args(rest))
 }

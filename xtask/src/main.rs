@@ -14,6 +14,7 @@ mod bench;
 mod clients;
 mod demo;
 mod guests;
+mod release;
 mod shell;
 mod suite;
 
@@ -29,6 +30,8 @@ The house's chores. Usage: cargo xtask COMMAND
   test             build the guests, then every test, then the examples in the documentation
   guests           build the example functions; those whose compiler is not here are checked by hash
   bench [NAME]     measure: core | load | strain | network | guard, each with arguments of its own after it; without NAME core and load
+  release          the binary to give away, target/guided/talea: built twice, the second time laid out by what the first was
+                   seen to do under load (half an hour on two cores)
   ci               what must be true before a change lands (.ci/run)
   help             this text
 
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         "test" => alone(rest).and_then(|()| suite::run()),
         "guests" => alone(rest).and_then(|()| guests::run()),
         "bench" => bench::run(rest),
+        "release" => alone(rest).and_then(|()| release::run()),
         "ci" => alone(rest).and_then(|()| shell::run(shell::at_root("bash").arg(".ci/run"))),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
