@@ -323,7 +323,7 @@ fn memory() -> Vec<(&'static str, String)> {
         (
             "growth that is refused",
             // Charged as asked, so that a few turns are many units of fuel.
-            repeated("", 50, "(drop (memory.grow (i32.const 2000)))"),
+            repeated("", 10, "(drop (memory.grow (i32.const 2000)))"),
         ),
         ("sizes of the memory", few("(local.set $b (memory.size))")),
         ("growth, every page touched", pages(touch)),
