@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: measurements, as ratios in one run. The programs that measure are in `benches/`.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::shell;
@@ -42,25 +44,18 @@ fn core(rest: &[String]) -> Result<()> {
 /// A node under load beside its peers.
 fn load(rest: &[String]) -> Result<()> {
     shell::heading("load");
-    let talea = release_folder().join("talea");
     std::fs::create_dir_all(shell::root().join("target/bench"))?;
     let mut command = released("talea-load");
-    command.arg("run");
-    // Another build of the node may be given, such as the one that `cargo xtask release` makes.
-    if !rest.iter().any(|word| word.starts_with("--talea")) {
-        command.arg("--talea").arg(talea);
-    }
-    command.args(["--results", RESULTS, "--json", "target/bench/load.json"]);
-    shell::run(command.args(rest))
+    command.args(["run", "--results", RESULTS, "--json", "target/bench/load.json"]);
+    shell::run(with_node(&mut command, rest))
 }
 
 /// A node beside itself: endless guests, many functions, many receipts.
 fn strain(rest: &[String]) -> Result<()> {
     shell::heading("strain");
-    let talea = release_folder().join("talea");
     let mut command = released("talea-load");
-    command.arg("strain").arg("--talea").arg(talea).args(["--results", RESULTS]);
-    shell::run(command.args(rest))
+    command.args(["strain", "--results", RESULTS]);
+    shell::run(with_node(&mut command, rest))
 }
 
 /// What single messages cost, and then several nodes.
@@ -69,8 +64,17 @@ fn network(rest: &[String]) -> Result<()> {
     shell::run(shell::cargo().args(["bench", "--package", "talea-gossip", "--bench", "network"]))?;
     shell::heading("network: nodes");
     let mut command = released("talea-bench");
-    command.args(["network", "--results", RESULTS, "--talea"]).arg(release_folder().join("talea"));
-    shell::run(command.args(rest))
+    command.args(["network", "--results", RESULTS]);
+    shell::run(with_node(&mut command, rest))
+}
+
+/// Adds the words of the user, and the node of the release build unless they name another one, such as the one that
+/// `cargo xtask release` makes.
+fn with_node<'a>(command: &'a mut Command, rest: &[String]) -> &'a mut Command {
+    if !rest.iter().any(|word| word == "--talea" || word.starts_with("--talea=")) {
+        command.arg("--talea").arg(release_folder().join("talea"));
+    }
+    command.args(rest)
 }
 
 /// Instruction counts against those that are committed.
@@ -84,9 +88,9 @@ fn release_folder() -> std::path::PathBuf {
     target.unwrap_or_else(|| shell::root().join("target")).join("release")
 }
 
-fn released(program: &str) -> std::process::Command {
+fn released(program: &str) -> Command {
     let path = release_folder().join(program);
-    let mut command = std::process::Command::new(path);
+    let mut command = Command::new(path);
     command.current_dir(shell::root());
     command
 }

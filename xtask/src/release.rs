@@ -13,6 +13,10 @@ use crate::shell;
 /// The component of the toolchain that has `llvm-profdata`.
 const COMPONENT: &str = "llvm-tools";
 
+/// What both builds are of: the node, and the load for it. Built without the load, the node's dependencies would have
+/// other features, and other names for their functions.
+const PACKAGES: [&str; 2] = ["talea-runtime", "talea-benches"];
+
 /// What the node does while it counts, as the load bench names it.
 const LESSON: &str = "free,paid";
 
@@ -31,10 +35,7 @@ pub(crate) fn run() -> Result<()> {
 
     shell::heading("a node that counts which way its code goes");
     let learn = Build { folder: &folder, name: "learn", host };
-    learn.run(
-        &["talea-runtime", "talea-benches"],
-        &format!("-Cprofile-generate={}", counts.display()),
-    )?;
+    learn.run(&format!("-Cprofile-generate={}", counts.display()))?;
     shell::heading("free and paid calls for it");
     let figures = folder.join("figures.json");
     let mut load = shell::at_root(&learn.program("talea-load").display().to_string());
@@ -52,7 +53,7 @@ pub(crate) fn run() -> Result<()> {
     let learned = folder.join("learned.profdata");
     shell::run(Command::new(merge).arg("merge").arg("-o").arg(&learned).arg(&counts))?;
     let last = Build { folder: &folder, name: "build", host };
-    last.run(&["talea-runtime"], &format!("-Cprofile-use={}", learned.display()))?;
+    last.run(&format!("-Cprofile-use={}", learned.display()))?;
     let binary = folder.join("talea");
     std::fs::copy(last.program("talea"), &binary).context("copying the binary")?;
     println!("{}", binary.display());
@@ -67,20 +68,14 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn run(&self, packages: &[&str], flags: &str) -> Result<()> {
+    fn run(&self, flag: &str) -> Result<()> {
         let mut cargo = shell::cargo();
-        // With a target named, build scripts and macros are compiled without the flags.
-        cargo.args([
-            "build",
-            "--release",
-            "--bins",
-            "--locked",
-            "--target",
-            self.host,
-            "--target-dir",
-        ]);
-        cargo.arg(self.folder.join(self.name)).env("RUSTFLAGS", flags);
-        shell::run(cargo.args(packages.iter().flat_map(|package| ["--package", *package])))
+        // With a target named, build scripts and macros are compiled without the flag.
+        cargo.args(["build", "--release", "--bins", "--locked", "--target", self.host]);
+        cargo.arg("--target-dir").arg(self.folder.join(self.name));
+        // Not `RUSTFLAGS`, which is cut at blanks: the folder's name may have one.
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flag);
+        shell::run(cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package])))
     }
 
     fn program(&self, name: &str) -> PathBuf {
