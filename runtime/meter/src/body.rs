@@ -14,21 +14,25 @@
 //! [fast: counter]
 //! ```
 //!
-//! A loop becomes `loop; check; loop; branch to the outer one if overdrawn; charge; ..; end; end`.
+//! A loop becomes `loop; check; loop; branch to the outer one if overdrawn; charge; ..; end; end`. The fast
+//! variant charges and checks at other places: see `lazy`.
 //!
 //! In the fast variant a local declared by the function moves up by one, past the counter. An
 //! instruction that needs nothing is copied byte for byte; dead code is left out.
 //!
-//! Invariant: charge, check, then depth at the entry, in this order, in every variant: so a run that is
-//! out of fuel at an entry is out of fuel in all of them.
+//! Invariant: charge, check, then depth at the entry, in this order. Where the fast variant stops for its
+//! depth, exact decides.
+
+mod lazy;
 
 use talea_ledger::profile::{BulkCosts, Profile};
-use wasm_encoder::{BlockType, Encode, InstructionSink, ValType};
-use wasmparser::Operator;
+use wasm_encoder::{BlockType, BranchHint, Encode, InstructionSink, ValType};
+use wasmparser::{Operator, OperatorsReader};
 
 use crate::front::{Body, Module};
-use crate::labels::Labels;
+use crate::labels::{Debt, Labels};
 use crate::refusal::Refusal;
+use crate::segment::{Charge, Shape};
 use crate::weight::Weight;
 use crate::{STOP_STACK, Variant};
 
@@ -39,6 +43,10 @@ pub(crate) struct Places {
     pub(crate) imported: u32,
     pub(crate) slice: u32,
     pub(crate) stop: u32,
+    /// Functions of the output that call the two: an import's address would be loaded ahead of the cold
+    /// path that calls it, and kept in registers on the hot one.
+    pub(crate) grant: u32,
+    pub(crate) halt: u32,
     /// First of the wrappers that stand in for imports (exact variants).
     pub(crate) wrappers: u32,
     /// Types of the original functions with the counter added begin here.
@@ -57,17 +65,17 @@ pub(crate) struct Places {
 pub(crate) struct Rewritten {
     /// Locals and code, without the length.
     pub(crate) code: Vec<u8>,
-    /// Where in it an `if` stands that is almost never taken.
-    pub(crate) cold: Vec<u32>,
+    /// Where in it a branch nearly always goes one way.
+    pub(crate) hints: Vec<BranchHint>,
 }
 
 /// Writes the body of the function whose index was `function`.
-pub(crate) fn write(
-    module: &Module<'_>,
-    body: &Body<'_>,
+pub(crate) fn write<'a>(
+    module: &'a Module<'a>,
+    body: &'a Body<'a>,
     function: u32,
-    places: &Places,
-    profile: &Profile,
+    places: &'a Places,
+    profile: &'a Profile,
 ) -> Result<Rewritten, Refusal> {
     let ty = module.functions[function as usize];
     let params = u32::try_from(module.types[ty as usize].params().len()).expect("bounded");
@@ -83,13 +91,15 @@ pub(crate) fn write(
         scratch: params + shift + body.locals,
         line: places.lines + (function - places.imported),
         code: Vec::with_capacity(body.body.range().len() * 2),
-        cold: Vec::new(),
+        hints: Vec::new(),
         labels: Labels::default(),
         charges: &body.plan.charges,
+        shapes: &body.plan.shapes[1..],
+        debt: Debt::default(),
     };
     writer.locals(body)?;
     writer.code(body, ty)?;
-    Ok(Rewritten { code: writer.code, cold: writer.cold })
+    Ok(Rewritten { code: writer.code, hints: writer.hints })
 }
 
 struct Writer<'a> {
@@ -106,10 +116,14 @@ struct Writer<'a> {
     /// The global that counts this function's charges (explained).
     line: u32,
     code: Vec<u8>,
-    cold: Vec<u32>,
+    hints: Vec<BranchHint>,
     labels: Labels,
     /// Charges not yet written.
-    charges: &'a [crate::segment::Charge],
+    charges: &'a [Charge],
+    /// Of constructs not yet opened.
+    shapes: &'a [Shape],
+    /// What is owed here (fast).
+    debt: Debt,
 }
 
 /// How an operand makes a charge.
@@ -146,11 +160,13 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn code(&mut self, body: &Body<'_>, ty: u32) -> Result<(), Refusal> {
+    fn code(&mut self, body: &Body<'a>, ty: u32) -> Result<(), Refusal> {
         let (entry, rest) = self.charges.split_first().expect("the entry keeps its charge");
         self.charges = rest;
         self.charge(entry.cost);
-        if body.plan.checks_entry(self.profile) {
+        if self.fast() {
+            self.entry_check(body, self.profile);
+        } else if body.plan.checks_entry(self.profile) {
             self.check();
         }
         self.enter(body.weight);
@@ -161,8 +177,14 @@ impl<'a> Writer<'a> {
             (_, block) => BlockType::FunctionType(block.expect("made for every such type")),
         };
         self.sink().block(block);
-        self.labels.open();
-        self.instructions(body)?;
+        if self.fast() {
+            self.open_body(!results.is_empty());
+        } else {
+            self.labels.open();
+        }
+        let reached = self.run(&mut body.body.get_operators_reader()?)?;
+        assert!(self.charges.is_empty(), "every charge stands before a live instruction");
+        self.end(reached);
         self.leave(body.weight);
         if self.fast() {
             let counter = self.counter;
@@ -172,15 +194,16 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The body's own instructions, its last `end` included.
-    fn instructions(&mut self, body: &Body<'_>) -> Result<(), Refusal> {
+    /// Instructions up to the `end` of what is the innermost construct now; tells whether it is reached.
+    fn run(&mut self, reader: &mut OperatorsReader<'a>) -> Result<bool, Refusal> {
         let wasm = self.module.wasm;
-        let mut reader = body.body.get_operators_reader()?;
+        let inside = self.labels.len();
         let mut dead: Option<u32> = None;
-        while !reader.eof() {
+        loop {
             let offset = reader.original_position();
             let operator = reader.read()?;
             let next = reader.original_position();
+            let reached = dead.is_none();
             dead = match (dead, &operator) {
                 (None, _) | (Some(0), Operator::End | Operator::Else) => None,
                 (Some(depth), Operator::End) => Some(depth - 1),
@@ -193,13 +216,11 @@ impl<'a> Writer<'a> {
             if dead.is_some() {
                 continue;
             }
-            self.instruction(&operator, &wasm[offset..next])?;
-            if let Some((charge, rest)) = self.charges.split_first()
-                && charge.at == next
-            {
-                self.charges = rest;
-                self.charge(charge.cost);
+            if matches!(operator, Operator::End) && self.labels.len() == inside {
+                return Ok(reached);
             }
+            self.instruction(&operator, &wasm[offset..next], reached, reader)?;
+            self.charge_at(reader.original_position());
             if let Operator::Br { .. }
             | Operator::BrTable { .. }
             | Operator::Return
@@ -208,52 +229,110 @@ impl<'a> Writer<'a> {
                 dead = Some(0);
             }
         }
-        assert!(self.charges.is_empty(), "every charge stands before a live instruction");
-        Ok(())
     }
 
-    fn instruction(&mut self, operator: &Operator<'_>, bytes: &[u8]) -> Result<(), Refusal> {
+    fn instruction(
+        &mut self,
+        operator: &Operator<'_>,
+        bytes: &[u8],
+        reached: bool,
+        reader: &mut OperatorsReader<'a>,
+    ) -> Result<(), Refusal> {
         match operator {
-            Operator::Block { .. } | Operator::If { .. } => self.labels.open(),
+            Operator::Block { blockty } | Operator::If { blockty } => {
+                let shape = self.shape();
+                let carries = *blockty != wasmparser::BlockType::Empty;
+                match operator {
+                    _ if !self.fast() => _ = self.labels.open(),
+                    Operator::If { .. } => self.open_if(shape, carries),
+                    _ => self.open_block(shape, carries),
+                }
+                self.code.extend_from_slice(bytes);
+            }
             Operator::Loop { .. } => {
-                self.begin_loop(bytes);
-                return Ok(());
+                let shape = self.shape();
+                if !self.fast() {
+                    self.head_loop(bytes);
+                } else if shape.turns > 1 {
+                    self.turns(reader, shape)?;
+                } else {
+                    self.open_loop(bytes, shape);
+                }
             }
-            Operator::End if self.labels.close() => _ = self.sink().end(),
-            Operator::Br { relative_depth } => {
-                let depth = self.labels.depth(*relative_depth);
-                self.sink().br(depth);
-                return Ok(());
+            Operator::Else => {
+                if self.fast() {
+                    self.other_arm(reached);
+                }
+                self.sink().else_();
             }
+            Operator::End => self.end(reached),
+            Operator::Br { relative_depth } => self.br(*relative_depth),
+            Operator::BrIf { relative_depth } if self.fast() => self.branch_if(*relative_depth),
             Operator::BrIf { relative_depth } => {
                 let depth = self.labels.depth(*relative_depth);
                 self.sink().br_if(depth);
-                return Ok(());
             }
             Operator::BrTable { targets } => {
+                if self.fast() {
+                    self.branch_by_table(targets)?;
+                }
                 let mut depths = Vec::with_capacity(targets.len() as usize);
                 for target in targets.targets() {
                     depths.push(self.labels.depth(target?));
                 }
                 let default = self.labels.depth(targets.default());
                 self.sink().br_table(depths, default);
-                return Ok(());
             }
             Operator::Return => {
                 let depth = self.labels.outermost();
-                self.sink().br(depth);
-                return Ok(());
+                self.br(depth);
             }
-            _ => {}
+            _ => self.plain(operator, bytes),
         }
-        self.plain(operator, bytes);
         Ok(())
+    }
+
+    fn shape(&mut self) -> Shape {
+        let (shape, rest) = self.shapes.split_first().expect("one for every live construct");
+        self.shapes = rest;
+        *shape
+    }
+
+    fn br(&mut self, depth: u32) {
+        if self.fast() {
+            self.branch(depth);
+        } else {
+            let depth = self.labels.depth(depth);
+            self.sink().br(depth);
+        }
+    }
+
+    fn end(&mut self, reached: bool) {
+        if self.fast() {
+            self.join(reached);
+        }
+        let (_, ends) = self.labels.close();
+        (0..ends).for_each(|_| _ = self.sink().end());
+    }
+
+    /// The charge of the segment that begins here, if one does.
+    fn charge_at(&mut self, at: usize) {
+        if let Some((charge, rest)) = self.charges.split_first()
+            && charge.at == at
+        {
+            self.charges = rest;
+            self.charge(charge.cost);
+        }
+    }
+
+    fn head_loop(&mut self, bytes: &[u8]) {
+        self.labels.open_loop();
+        self.head(bytes);
     }
 
     /// A loop is written as two: the outer one holds the cold call, the inner one is the loop. A call
     /// inside the loop itself, however cold, would cost it registers on every turn.
-    fn begin_loop(&mut self, bytes: &[u8]) {
-        self.labels.open_loop();
+    fn head(&mut self, bytes: &[u8]) {
         self.code.extend_from_slice(bytes);
         self.check();
         self.code.extend_from_slice(bytes);
@@ -315,6 +394,10 @@ impl<'a> Writer<'a> {
     fn call(&mut self, function: u32) {
         let (counter, callee) = (self.counter, self.places.function(function));
         if self.fast() {
+            self.settle();
+            if function >= self.places.imported {
+                self.check_once();
+            }
             self.sink().local_get(counter).call(callee).local_set(counter);
         } else {
             self.sink().call(callee);
@@ -325,6 +408,8 @@ impl<'a> Writer<'a> {
         let (counter, scratch) = (self.counter, self.scratch);
         if self.fast() {
             let ty = self.places.augmented + ty;
+            self.settle();
+            self.check_once();
             self.sink().local_set(scratch).local_get(counter).local_get(scratch);
             self.sink().call_indirect(table, ty).local_set(counter);
         } else {
@@ -335,6 +420,10 @@ impl<'a> Writer<'a> {
     /// Takes a fixed cost off the counter.
     fn charge(&mut self, cost: u64) {
         let cost = i64::try_from(cost).expect("a body's cost is bounded by its bytes");
+        if self.fast() {
+            self.debt.owed += cost.unsigned_abs();
+            return;
+        }
         if cost == 0 {
             return;
         }
@@ -350,6 +439,9 @@ impl<'a> Writer<'a> {
     /// Charges by the operand on top of the stack, and checks; the operand stays.
     fn charge_operand(&mut self, rate: Rate) {
         let scratch = self.scratch;
+        if self.fast() {
+            self.settle();
+        }
         self.sink().local_set(scratch);
         self.counter_get();
         self.operand_cost(rate);
@@ -387,22 +479,27 @@ impl<'a> Writer<'a> {
         };
     }
 
-    /// The cold path asks the host when the counter is overdrawn.
+    /// Asks the host for the next slice where the counter is overdrawn. The compiler orders blocks so that
+    /// what is branched to comes last: were the cold path branched to, it would come after all of the
+    /// function, and a loop around it would seem to hold all of the function.
     fn check(&mut self) {
-        let slice = self.places.slice;
+        let grant = self.places.grant;
+        self.sink().block(BlockType::Empty);
         self.counter_get();
-        self.sink().i64_const(0).i64_lt_s();
-        self.cold_if();
+        self.sink().i64_const(0).i64_ge_s();
+        self.hint(true);
+        self.sink().br_if(0);
         self.counter_get();
-        self.sink().call(slice);
+        self.sink().call(grant);
         self.counter_set();
         self.sink().end();
     }
 
-    /// An `if` that is almost never taken; the compiler is told so, to keep it out of the way.
-    fn cold_if(&mut self) {
-        self.cold.push(u32::try_from(self.code.len()).expect("bodies are bounded"));
-        self.sink().if_(BlockType::Empty);
+    /// Tells the compiler whether the next instruction branches nearly always or nearly never.
+    fn hint(&mut self, taken: bool) {
+        let at = u32::try_from(self.code.len()).expect("bodies are bounded");
+        let hint = BranchHint { branch_func_offset: at, branch_hint_value: u32::from(taken) };
+        self.hints.push(hint);
     }
 
     fn counter_get(&mut self) {
@@ -433,11 +530,11 @@ impl<'a> Writer<'a> {
 
     fn enter(&mut self, weight: Weight) {
         let Some((weight, limit)) = self.counted(weight) else { return };
-        let (depth, stop) = (self.places.depth, self.places.stop);
+        let (depth, halt) = (self.places.depth, self.places.halt);
         self.sink().global_get(depth).i32_const(weight).i32_add().global_set(depth);
         self.sink().global_get(depth).i32_const(limit).i32_gt_s();
-        self.cold_if();
-        self.sink().i32_const(STOP_STACK).call(stop).unreachable().end();
+        self.hint(false);
+        self.sink().if_(BlockType::Empty).i32_const(STOP_STACK).call(halt).unreachable().end();
     }
 
     fn leave(&mut self, weight: Weight) {

@@ -360,8 +360,8 @@ impl<'a> Module<'a> {
         }
         let all_locals = locals + ty.params().len() as u64;
         bounds::at_most(profile.bounds.locals, all_locals, "locals of a function", start)?;
-        let at = reader.original_position();
-        let mut analysis = Analysis::new(profile, signatures, frame, locals, at);
+        let code = reader.original_position()..body.range().end;
+        let mut analysis = Analysis::new(profile, signatures, frame, locals, code);
         while !reader.eof() {
             let offset = reader.original_position();
             let operator = reader.peek_operator(&validator.visitor(offset))?;

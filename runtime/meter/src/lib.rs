@@ -25,6 +25,12 @@
 //! The output's one custom section, `metadata.code.branch_hint`, tells an engine that reads it that the
 //! checks' cold paths are cold. It changes speed and nothing else.
 //!
+//! # How large it gets
+//!
+//! Every variant adds to a segment, a branch and a loop a bounded number of instructions. The fast one also
+//! writes several turns of small loops one after the other: at most as many bytes again as the body has,
+//! and 256.
+//!
 //! # Order of the modules
 //!
 //! `refusal` < `opcode` < `weight` < `segment` < `front` < `labels` < `body` < `output`: each may use what stands
@@ -49,8 +55,10 @@ pub use weight::Weight;
 pub enum Variant {
     /// The counter is a global, right at every trap; weights are counted against D.
     Exact,
-    /// The counter travels through calls; right on every normal return, lost on a trap, after which
-    /// the run is repeated in the exact variant.
+    /// The counter travels through calls and is brought up to date only before somebody looks: it is
+    /// right at every host call, exit and return, lost on a trap, after which the run is repeated in the
+    /// exact variant. What is out of fuel here is out of fuel in exact; a trap here may be out of fuel
+    /// there.
     Fast,
     /// Exact, and each function's charges are counted apart.
     Explained,
@@ -115,7 +123,7 @@ pub struct Metered {
 
 /// Changes whenever the output of the pass changes for the same module, profile and variant: part of
 /// the key under which compiled artefacts are kept.
-pub const REVISION: &str = "2";
+pub const REVISION: &str = "3";
 /// The import module of what the pass adds.
 pub const METER_MODULE: &str = "talea:meter";
 /// Import: grants the next slice or ends the run.

@@ -7,8 +7,8 @@
 //! ```text
 //! types      the module's T types | the same with an i64 added to parameters and results | (i32) -> ()
 //!            | one type per original type with several results, for blocks
-//! functions  imports 0..I | slice | stop | the module's own | exact: a wrapper per import, then
-//!            wrappers of start, _initialize and the entry
+//! functions  imports 0..I | slice | stop | the module's own | a relay each of slice and stop
+//!            | exact: a wrapper per import, then wrappers of start, _initialize and the entry
 //! globals    the module's own | depth i32 | exact: fuel i64 | explained: one i64 per own function
 //! elements   the module's own | one declarative segment of all functions that bodies take references
 //!            of (the exports that declared them are gone)
@@ -22,9 +22,9 @@ use std::collections::BTreeSet;
 use talea_ledger::profile::Profile;
 use wasm_encoder::reencode::Reencode;
 use wasm_encoder::{
-    BranchHint, BranchHints, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection,
-    Elements, EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
-    GlobalType, ImportSection, MemorySection, TableSection, TypeSection, ValType,
+    BranchHints, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements,
+    EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
+    ImportSection, MemorySection, TableSection, TypeSection, ValType,
 };
 use wasmparser::{FuncType, Operator};
 
@@ -123,7 +123,9 @@ fn types(module: &Module<'_>, variant: Variant) -> (TypeSection, Places) {
         imported,
         slice: imported,
         stop: imported + 1,
-        wrappers: imported + 2 + own,
+        grant: imported + 2 + own,
+        halt: imported + 3 + own,
+        wrappers: imported + 4 + own,
         augmented,
         result_blocks,
         fuel: depth + 1,
@@ -151,11 +153,15 @@ fn functions(
 ) -> FunctionSection {
     let mut functions = FunctionSection::new();
     let (imported, own) = module.functions.split_at(places.imported as usize);
-    if places.variant == Variant::Fast {
-        own.iter().for_each(|ty| _ = functions.function(places.augmented + ty));
+    let is_fast = places.variant == Variant::Fast;
+    let shift = if is_fast { places.augmented } else { 0 };
+    own.iter().for_each(|ty| _ = functions.function(shift + ty));
+    functions.function(places.stop_type() + 1);
+    functions.function(places.stop_type());
+    if is_fast {
         return functions;
     }
-    own.iter().chain(imported).for_each(|ty| _ = functions.function(*ty));
+    imported.iter().for_each(|ty| _ = functions.function(*ty));
     for (_, function) in doors {
         functions.function(places.augmented + module.functions[*function as usize]);
     }
@@ -244,10 +250,10 @@ fn code(
     for (body, function) in module.bodies.iter().zip(places.imported..) {
         let rewritten = body::write(module, body, function, places, profile)?;
         code.raw(&rewritten.code);
-        let never = |at| BranchHint { branch_func_offset: at, branch_hint_value: 0 };
-        let cold: Vec<BranchHint> = rewritten.cold.into_iter().map(never).collect();
-        hints.function_hints(places.function(function), cold);
+        hints.function_hints(places.function(function), rewritten.hints);
     }
+    code.function(&relay(places.slice));
+    code.function(&relay(places.stop));
     if places.variant == Variant::Fast {
         return Ok((code, hints));
     }
@@ -258,6 +264,13 @@ fn code(
         code.function(&door_wrapper(*function, places));
     }
     Ok((code, hints))
+}
+
+/// Calls a function with its one parameter.
+fn relay(function: u32) -> Function {
+    let mut relay = Function::new([]);
+    relay.instructions().local_get(0).call(function).end();
+    relay
 }
 
 /// `(P..) -> (R..)` that hands the counter to the host and takes it back.

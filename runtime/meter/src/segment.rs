@@ -21,9 +21,12 @@
 //!
 //! # Checks
 //!
-//! The counter is compared with zero after the charge at function entry (but not in a small function that
+//! They are the exact variant's: the fast one looks later, and decides nothing that exact would not
+//! (`body::lazy`). The counter is compared with zero after the charge at function entry (but not in a small function that
 //! calls none of the module's: it ends soon, and a cold call in it would cost it a frame), before the charge at each loop
 //! header (on every turn), and after the charge by operand but before the effect.
+
+use std::ops::Range;
 
 use talea_ledger::profile::Profile;
 use wasmparser::{BlockType, FuncType, Operator};
@@ -55,15 +58,45 @@ pub(crate) struct Plan {
     pub(crate) floats: bool,
     /// Blocks and branch targets: the work of building its SSA form.
     pub(crate) joins: u64,
+    /// Of every live construct in the order of their heads; the first is the body itself.
+    pub(crate) shapes: Vec<Shape>,
 }
+
+/// What the fast variant wants to know of a construct before it writes it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shape {
+    /// The byte of the module after its `end`.
+    pub(crate) end: u32,
+    /// Whether a `br_table` goes to its label.
+    pub(crate) tabled: bool,
+    /// Whether it is an `if` with an `else`.
+    pub(crate) alternative: bool,
+    /// How many turns of a loop are written out one after the other, at least 1.
+    pub(crate) turns: u8,
+}
+
+/// Turns of a loop are written out if one has at most so many bytes: in a longer one, what is saved is
+/// little beside the registers that it costs.
+const TURN_BYTES_MAX: usize = 200;
+/// All turns written out have together at most so many bytes, ...
+const TURNS_BYTES_MAX: usize = 400;
+/// ... and are at most so many; beyond that the gain is lost in the noise.
+const TURNS_MAX: usize = 8;
+/// Turns written out make a body at most twice as long, and so many bytes.
+const TURNS_BYTES_FREE: usize = 256;
 
 // === impl Plan ===
 
 impl Plan {
     /// Whether the counter is checked at the function's entry.
     pub(crate) fn checks_entry(&self, profile: &Profile) -> bool {
+        self.calls || self.is_large(profile)
+    }
+
+    /// Whether all its charges together are above what may run unchecked.
+    pub(crate) fn is_large(&self, profile: &Profile) -> bool {
         let all: u64 = self.charges.iter().map(|charge| charge.cost).sum();
-        self.calls || all > profile.placement.leaf_unchecked
+        all > profile.placement.leaf_unchecked
     }
 }
 
@@ -88,6 +121,8 @@ pub(crate) struct Analysis<'a> {
     /// Constructs opened in dead code, if the code is dead.
     dead: Option<u32>,
     operands_max: u32,
+    /// Bytes that turns written out may still add to the body.
+    room: usize,
     plan: Plan,
 }
 
@@ -98,27 +133,46 @@ struct Construct {
     outer: usize,
     /// The outermost construct, by place in the stack, that a branch inside it goes to.
     reach: usize,
+    /// Its place among the shapes.
+    shape: usize,
+    /// Where its inside begins.
+    inside: usize,
+    /// Whether its inside holds a loop, a call, or a charge by operand.
+    busy: bool,
+    is_loop: bool,
+    /// A loop that takes and leaves nothing.
+    plain_loop: bool,
 }
 
 // === impl Analysis ===
 
 impl<'a> Analysis<'a> {
-    /// Begins with a body whose first instruction stands at `at`; `locals` are those it declares.
+    /// Begins with a body whose instructions stand at `code`; `locals` are those it declares.
     pub(crate) fn new(
         profile: &'a Profile,
         signatures: Signatures<'a>,
         frame: Frame,
         locals: u64,
-        at: usize,
+        code: Range<usize>,
     ) -> Self {
+        let at = code.start;
         let entry = profile.bulk.entry + locals.div_ceil(profile.bulk.locals_per_fuel);
         Self {
             profile,
             signatures,
-            open: vec![Construct { outer: 0, reach: usize::MAX }],
+            open: vec![Construct {
+                outer: 0,
+                reach: usize::MAX,
+                shape: 0,
+                inside: at,
+                busy: false,
+                is_loop: false,
+                plain_loop: false,
+            }],
             current: 0,
             dead: None,
             operands_max: 0,
+            room: code.len() + TURNS_BYTES_FREE,
             plan: Plan {
                 charges: vec![Charge { at, cost: entry }],
                 frame,
@@ -127,6 +181,7 @@ impl<'a> Analysis<'a> {
                 references: false,
                 floats: false,
                 joins: 0,
+                shapes: vec![Shape { turns: 1, ..Shape::default() }],
             },
         }
     }
@@ -174,16 +229,20 @@ impl<'a> Analysis<'a> {
     /// Opens and closes constructs and segments.
     fn place(&mut self, op: &Operator<'_>, next: usize) {
         match op {
-            Operator::Block { .. } => {
-                self.plan.joins += 1;
-                self.open.push(Construct { outer: self.current, reach: usize::MAX });
-            }
-            Operator::Loop { .. } | Operator::If { .. } => {
-                self.plan.joins += 1;
-                self.open.push(Construct { outer: self.current, reach: usize::MAX });
+            Operator::Block { .. } => self.open(next, None),
+            Operator::Loop { blockty } => {
+                self.open(next, Some(*blockty));
                 self.begin(next);
             }
-            Operator::Else => self.begin(next),
+            Operator::If { .. } => {
+                self.open(next, None);
+                self.begin(next);
+            }
+            Operator::Else => {
+                let shape = self.innermost().shape;
+                self.plan.shapes[shape].alternative = true;
+                self.begin(next);
+            }
             Operator::End => self.close(next),
             Operator::BrIf { relative_depth } => {
                 self.branch(*relative_depth);
@@ -194,9 +253,15 @@ impl<'a> Analysis<'a> {
                 self.dead = Some(0);
             }
             Operator::BrTable { targets } => {
-                let listed = targets.targets().map(|depth| depth.expect("validated"));
                 self.plan.joins += u64::from(targets.len());
-                self.branch(listed.fold(targets.default(), u32::max));
+                let listed = targets.targets().map(|depth| depth.expect("validated"));
+                let mut outermost = 0;
+                for depth in listed.chain([targets.default()]) {
+                    outermost = outermost.max(depth);
+                    let target = self.open.len() - 1 - depth as usize;
+                    self.plan.shapes[self.open[target].shape].tabled = true;
+                }
+                self.branch(outermost);
                 self.dead = Some(0);
             }
             Operator::Return => {
@@ -212,8 +277,39 @@ impl<'a> Analysis<'a> {
     fn branch(&mut self, depth: u32) {
         self.plan.joins += 1;
         let target = self.open.len() - 1 - depth as usize;
-        let innermost = self.open.last_mut().expect("the body itself is open");
+        let innermost = self.innermost();
         innermost.reach = innermost.reach.min(target);
+    }
+
+    fn innermost(&mut self) -> &mut Construct {
+        self.open.last_mut().expect("the body itself is open")
+    }
+
+    fn open(&mut self, inside: usize, repeated: Option<BlockType>) {
+        self.plan.joins += 1;
+        self.open.push(Construct {
+            outer: self.current,
+            reach: usize::MAX,
+            shape: self.plan.shapes.len(),
+            inside,
+            busy: false,
+            is_loop: repeated.is_some(),
+            plain_loop: repeated == Some(BlockType::Empty),
+        });
+        self.plan.shapes.push(Shape { turns: 1, ..Shape::default() });
+    }
+
+    /// The shape of a construct is known at its end.
+    fn shape(&mut self, closed: Construct, next: usize) {
+        let shape = &mut self.plan.shapes[closed.shape];
+        shape.end = u32::try_from(next).expect("modules are bounded");
+        if closed.plain_loop && !closed.busy && !shape.tabled {
+            let bytes = next - closed.inside;
+            let most = if bytes <= TURN_BYTES_MAX { TURNS_MAX } else { 1 };
+            let turns = (TURNS_BYTES_MAX.min(self.room) / bytes).clamp(1, most);
+            self.room -= (turns - 1) * bytes;
+            shape.turns = u8::try_from(turns).expect("a few");
+        }
     }
 
     fn begin(&mut self, at: usize) {
@@ -223,8 +319,10 @@ impl<'a> Analysis<'a> {
 
     fn close(&mut self, next: usize) {
         let closed = self.open.pop().expect("validated");
+        self.shape(closed, next);
         let Some(around) = self.open.last_mut() else { return };
         around.reach = around.reach.min(closed.reach);
+        around.busy |= closed.busy || closed.is_loop;
         // The closed construct's own place in the stack is what the stack's length is now.
         if closed.reach < self.open.len() {
             self.begin(next);
@@ -255,12 +353,14 @@ impl<'a> Analysis<'a> {
                 frame.signature(&self.signatures.types[ty as usize]);
                 frame.untyped(stack.values_per_call);
                 self.plan.calls |= *function_index >= self.signatures.imported;
+                self.innermost().busy = true;
             }
             Operator::CallIndirect { type_index, .. } => {
                 frame.signature(&self.signatures.types[*type_index as usize]);
                 frame.untyped(stack.values_per_call);
                 self.plan.calls = true;
                 self.plan.scratch = true;
+                self.innermost().busy = true;
             }
             Operator::MemoryGrow { .. }
             | Operator::MemoryFill { .. }
@@ -272,6 +372,7 @@ impl<'a> Analysis<'a> {
             | Operator::TableInit { .. } => {
                 frame.untyped(stack.values_per_call);
                 self.plan.scratch = true;
+                self.innermost().busy = true;
             }
             Operator::MemorySize { .. }
             | Operator::DataDrop { .. }

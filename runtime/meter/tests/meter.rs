@@ -34,3 +34,5 @@ mod stack;
 mod traps;
 #[path = "meter/vectors.rs"]
 mod vectors;
+#[path = "meter/woven.rs"]
+mod woven;

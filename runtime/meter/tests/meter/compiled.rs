@@ -78,13 +78,21 @@ pub(crate) fn run(
     limit: u64,
     slice: u64,
 ) -> Report {
-    let engine = engine(variant, effort);
-    let module = Module::new(engine, metered).unwrap_or_else(|error| panic!("{error:#}"));
-    let linker = linker(engine, &module);
+    run_module(&compile(metered, variant, effort), variant, limit, slice)
+}
+
+pub(crate) fn compile(metered: &[u8], variant: Variant, effort: Effort) -> Module {
+    Module::new(engine(variant, effort), metered).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// The same with what was compiled before.
+pub(crate) fn run_module(module: &Module, variant: Variant, limit: u64, slice: u64) -> Report {
+    let engine = module.engine();
+    let linker = linker(engine, module);
     let mut store = Store::new(engine, State { tally: Tally::new(limit, slice) });
     store.limiter(|state| state);
     let mut counter = store.data().tally.granted();
-    let instance = match linker.instantiate(&mut store, &module) {
+    let instance = match linker.instantiate(&mut store, module) {
         Ok(instance) => instance,
         Err(error) => {
             // Nothing of a metered module runs here: a segment does not fit.
@@ -114,7 +122,7 @@ pub(crate) fn run(
         results = values.iter().map(number).collect();
     }
     let ending = Ending::Returned(results);
-    let lines = lines(&instance, &mut store, &module);
+    let lines = lines(&instance, &mut store, module);
     let report = report(&instance, &mut store, ending, counter);
     if variant == Variant::Explained && report.ending != Ending::OutOfFuel {
         assert_eq!(lines + store.data().tally.host_fuel, report.fuel, "lines sum to the fuel");

@@ -80,8 +80,14 @@ impl Meter {
         self.tally.as_deref().unwrap_or_default()
     }
 
-    /// Takes a host call's charge off a counter; above the limit the run ends before the effect.
+    /// Takes a host call's charge off a counter; above the limit the run ends before the effect. A run that
+    /// was above it before the call, which the exact variant may have stopped earlier, is not charged for
+    /// the call.
     pub(super) fn charge(&mut self, counter: i64, import: usize, fuel: u64) -> Result<i64, Stop> {
+        self.counter = counter;
+        if counter < 0 && self.is_over() {
+            return Err(Stop::OutOfFuel);
+        }
         self.counter = counter.saturating_sub(i64::try_from(fuel).unwrap_or(i64::MAX));
         self.host = self.host.saturating_add(fuel);
         if let Some(line) = self.tally.as_mut().and_then(|tally| tally.get_mut(import)) {
@@ -177,6 +183,9 @@ mod tests {
         assert_eq!(meter.charge(50, 1, 60), Ok(-10));
         assert_eq!(meter.charge(-10, 1, 41), Err(Stop::OutOfFuel));
         assert_eq!((meter.billed(), meter.host()), (Fuel(100), Fuel(100)));
+        assert_eq!(meter.tally(), [0, 101]);
+        // Above the limit already: the call never began.
+        assert_eq!(meter.charge(-51, 1, 1), Err(Stop::OutOfFuel));
         assert_eq!(meter.tally(), [0, 101]);
     }
 }
