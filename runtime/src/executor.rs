@@ -16,12 +16,14 @@
 mod artefact;
 mod attempt;
 mod bounds;
+mod code;
 mod compile;
 mod engine;
 mod explain;
 mod host;
 mod house;
 mod limiter;
+mod loaders;
 mod long;
 mod modules;
 mod outcome;
@@ -327,7 +329,9 @@ impl Executor {
         let shelf = ShelfBounds { functions: config.loaded_functions, bytes: config.loaded_bytes };
         Ok(Self {
             houses,
-            modules: Arc::new(Modules::new(shelf, folder, config.compiler, source)),
+            modules: Modules::new(shelf, folder, config.compiler, source)
+                .map(Arc::new)
+                .map_err(StartError::Thread)?,
             long: LongRuns::start(config.long_threads, config.long_runs)
                 .map_err(StartError::Thread)?,
             wall_limit: config.wall_limit,

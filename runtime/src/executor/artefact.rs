@@ -3,9 +3,9 @@
 //! # Format
 //!
 //! ```text
-//! 0    8   magic, "TALEA-A2"
-//! 8   32   HMAC-SHA256 under the node's key, over the label below, the engine id, the function's
-//!          digest, the profile's id, the variant, bytes 40 to 55, and the SHA-256 of each 4 KiB from byte 56 on
+//! 0    8   magic, "TALEA-A3"
+//! 8   32   BLAKE3 under the node's key, over the label below, the engine id, the function's digest, the
+//!          profile's id, the variant, and all from byte 40 on
 //! 40   8   static fuel, little endian
 //! 48   8   initial pages of memory, little endian
 //! 56   ..  what wasmtime made
@@ -15,21 +15,16 @@
 //! exactly this function, profile, variant and engine is never handed to wasmtime. A file is never
 //! taken from a peer. The MAC also finds a broken disk.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use std::io::{self, Read, Write};
+
 use talea_ledger::id::{FunctionId, ProfileId};
-use talea_ledger::lanes;
 use talea_meter::Variant;
 
 use super::engine::EngineId;
 
-const MAGIC: &[u8; 8] = b"TALEA-A2";
-const LABEL: &[u8] = b"talea artefact v2\0";
-const MAC_LEN: usize = 32;
+const MAGIC: &[u8; 8] = b"TALEA-A3";
+const LABEL: &[u8] = b"talea artefact v3\0";
 const FACTS_LEN: usize = 16;
-/// Bytes that are hashed by themselves, so that many can be hashed side by side: sixteen take 64 KiB, a fraction of what
-/// wasmtime makes of a function of a few KiB.
-const CHUNK: usize = 4096;
 
 /// The key that the node keeps for its own artefacts.
 #[derive(Clone)]
@@ -96,7 +91,7 @@ pub(super) struct Artefact {
 }
 
 /// Why a file is not an artefact of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum ArtefactFault {
     /// Too short, or begins with other bytes.
     #[error("not an artefact file")]
@@ -104,6 +99,9 @@ pub(super) enum ArtefactFault {
     /// Changed, cut, or written for another key, function, profile, variant or engine.
     #[error("not authentic")]
     Forged,
+    /// It could not be read, or there was no memory for its code.
+    #[error("not read: {0}")]
+    Disk(#[from] io::Error),
 }
 
 impl Facts {
@@ -123,56 +121,62 @@ impl Facts {
     }
 }
 
-fn mac(
-    mac_key: &MacKey,
-    engine: &EngineId,
-    key: &Key,
-    facts: &[u8; FACTS_LEN],
-    code: &[u8],
-) -> Hmac<Sha256> {
-    #[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(&mac_key.0).expect("HMAC takes a key of any length");
-    // Every part but the last has a fixed length, so no two lists of parts give the same bytes. A chunk's place is that
-    // of its digest, and the last one's length is in it.
-    mac.update(LABEL);
-    mac.update(engine.as_bytes());
-    mac.update(&key.function.to_bytes());
-    mac.update(&key.profile.to_bytes());
-    mac.update(&[match key.variant {
+/// A MAC over everything but the code.
+fn mac(mac_key: &MacKey, engine: &EngineId, key: &Key, facts: &[u8; FACTS_LEN]) -> blake3::Hasher {
+    let variant = match key.variant {
         Variant::Exact => 0,
         Variant::Fast => 1,
         Variant::Explained => 2,
-    }]);
+    };
+    // Every part but the last has a fixed length, so no two lists of parts give the same bytes.
+    let mut mac = blake3::Hasher::new_keyed(&mac_key.0);
+    mac.update(LABEL).update(engine.as_bytes());
+    mac.update(&key.function.to_bytes()).update(&key.profile.to_bytes()).update(&[variant]);
     mac.update(facts);
-    let chunks: Vec<&[u8]> = code.chunks(CHUNK).collect();
-    for digest in lanes::names(&chunks) {
-        mac.update(digest.as_bytes());
-    }
     mac
 }
 
 /// The head of a file for this artefact; its code follows as it is.
 pub(super) fn head(artefact: &Artefact, mac_key: &MacKey, engine: &EngineId, key: &Key) -> Vec<u8> {
     let facts = artefact.facts.to_bytes();
-    let mac = mac(mac_key, engine, key, &facts, &artefact.code).finalize().into_bytes();
-    [&MAGIC[..], &mac, &facts].concat()
+    let mac = mac(mac_key, engine, key, &facts).update(&artefact.code).finalize();
+    [&MAGIC[..], mac.as_bytes(), &facts].concat()
 }
 
-/// Facts and code of a file, if this node wrote it for this key and engine.
-pub(super) fn open<'a>(
-    file: &'a [u8],
+/// Facts of a file, if this node wrote it for this key and engine. Its code goes to `code` by way of `piece`, and is to
+/// be believed only if there are facts.
+pub(super) fn open(
+    mut file: impl Read,
     mac_key: &MacKey,
     engine: &EngineId,
     key: &Key,
-) -> Result<(Facts, &'a [u8]), ArtefactFault> {
-    let rest = file.strip_prefix(MAGIC).ok_or(ArtefactFault::Shape)?;
-    let (tag, rest) = rest.split_at_checked(MAC_LEN).ok_or(ArtefactFault::Shape)?;
-    let (facts, code) = rest.split_first_chunk().ok_or(ArtefactFault::Shape)?;
-    let mac = mac(mac_key, engine, key, facts, code);
+    piece: &mut [u8],
+    code: &mut impl Write,
+) -> Result<Facts, ArtefactFault> {
+    let mut head = [0; MAGIC.len() + blake3::OUT_LEN + FACTS_LEN];
+    file.read_exact(&mut head).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => ArtefactFault::Shape,
+        _ => ArtefactFault::Disk(error),
+    })?;
+    let rest = head.strip_prefix(MAGIC).ok_or(ArtefactFault::Shape)?;
+    let (tag, facts) = rest.split_first_chunk().ok_or(ArtefactFault::Shape)?;
+    let facts: &[u8; FACTS_LEN] = facts.try_into().map_err(|_| ArtefactFault::Shape)?;
+    let mut mac = mac(mac_key, engine, key, facts);
+    loop {
+        let len = match file.read(piece) {
+            Ok(0) => break,
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        mac.update(&piece[..len]);
+        code.write_all(&piece[..len])?;
+    }
     // Compares in constant time.
-    mac.verify_slice(tag).map_err(|_| ArtefactFault::Forged)?;
-    Ok((Facts::from_bytes(facts).ok_or(ArtefactFault::Shape)?, code))
+    if mac.finalize() != blake3::Hash::from_bytes(*tag) {
+        return Err(ArtefactFault::Forged);
+    }
+    Facts::from_bytes(facts).ok_or(ArtefactFault::Shape)
 }
 
 #[cfg(test)]
@@ -188,15 +192,19 @@ mod tests {
             profile: ProfileId::of(b"a profile"),
             variant: Variant::Fast,
         };
-        // Sixteen chunks side by side, one after the other, and a part of one.
+        const CHUNK: usize = 4096;
+        // Many of the pieces that are hashed side by side, and a part of one.
         let code: Vec<u8> = (0..CHUNK * 20 + 9).map(|at| (at / CHUNK + at % 251) as u8).collect();
         let facts = Facts { static_fuel: 7, memory_pages: 9 };
         let artefact = Artefact { facts, code: code.clone() };
         let head = head(&artefact, &mac_key, &engine, &key);
         let file = [&head[..], &code].concat();
-        let opens =
-            |file: &[u8], key: &Key| open(file, &mac_key, &engine, key).map(|(_, code)| code.len());
-        assert_eq!(opens(&file, &key).unwrap(), code.len());
+        let opens = |file: &[u8], key: &Key| {
+            let mut found = Vec::new();
+            open(file, &mac_key, &engine, key, &mut [0; 1000], &mut found)
+                .map(|facts| (facts, found))
+        };
+        assert_eq!(opens(&file, &key).unwrap(), (facts, code));
         for at in (0..file.len()).step_by(997).chain(0..head.len()).chain([file.len() - 1]) {
             let mut changed = file.clone();
             changed[at] ^= 1;
@@ -205,7 +213,7 @@ mod tests {
         let mut swapped = file.clone();
         let (first, second) = swapped[head.len()..head.len() + 2 * CHUNK].split_at_mut(CHUNK);
         first.swap_with_slice(second);
-        assert!(opens(&swapped, &key).is_err(), "chunks in another order");
+        assert!(opens(&swapped, &key).is_err(), "pieces in another order");
         for len in [0, 8, 40, head.len(), head.len() + 20 * CHUNK, file.len() - 1] {
             assert!(opens(&file[..len], &key).is_err(), "cut at {len}");
         }

@@ -48,6 +48,13 @@ pub(super) const LOADED_BYTES_MAX: usize = 512 << 20;
 /// the first calls is told that the node is saturated.
 pub(super) const BUILDS_MAX: usize = 64;
 
+/// Threads that load functions from their artefact files, a third to a whole millisecond of processor time each: two
+/// more than the cores of a small machine, for those that wait for a disk.
+pub(super) const LOADERS: usize = 4;
+
+/// Bytes of a file that such a thread reads at once: they stay in a core's own cache until they are hashed and copied.
+pub(super) const LOADER_PIECE: usize = 64 << 10;
+
 /// Compilers at work at once. More than the cores would only make each of them miss its time.
 pub(super) const COMPILERS_MAX: usize = 2;
 

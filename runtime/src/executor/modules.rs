@@ -15,13 +15,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use talea_ledger::id::FunctionId;
 use talea_meter::{Kind, Refusal};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use wasmtime::{InstancePre, Module, ModuleExport};
+use wasmtime::{InstancePre, ModuleExport};
 
 use super::artefact::{self, Artefact, ArtefactFault, Facts, Key, MacKey};
+use super::code::Code;
 use super::compile::{CompileError, Compiler};
 use super::host::Guest;
 use super::house::House;
+use super::loaders::Loaders;
 use super::{ExecuteError, bounds};
 use crate::clock::Deadline;
 use crate::store::artefacts::ArtefactFolder;
@@ -120,6 +123,7 @@ pub(super) struct Modules {
     shelf: Mutex<Shelf>,
     bounds: ShelfBounds,
     folder: Option<(ArtefactFolder, MacKey)>,
+    loaders: Loaders,
     compiler: Compiler,
     source: Arc<dyn FunctionSource>,
     compilers: Mutex<usize>,
@@ -141,11 +145,12 @@ impl Modules {
         folder: Option<(ArtefactFolder, MacKey)>,
         compiler: Compiler,
         source: Arc<dyn FunctionSource>,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        Ok(Self {
             shelf: Mutex::default(),
             bounds,
             folder,
+            loaders: Loaders::start()?,
             compiler,
             source,
             compilers: Mutex::new(0),
@@ -153,7 +158,7 @@ impl Modules {
             compiled: AtomicU64::new(0),
             cached: AtomicU64::new(0),
             refused_artefacts: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Functions on the shelf and the bytes they hold.
@@ -216,20 +221,34 @@ impl Modules {
         let place = Place::Building(receiver.clone());
         shelf.entries.insert(key, Entry { place, used: tick });
         drop(shelf);
-        let (modules, house) = (Arc::clone(self), Arc::clone(house));
+        let (modules, house, runtime) = (Arc::clone(self), Arc::clone(house), Handle::current());
         // Not the caller's to cancel: whoever asks next would begin anew. It ends by the compiler's
         // clock, and there are at most BUILDS_MAX.
-        tokio::task::spawn_blocking(move || {
-            let built = catch_unwind(AssertUnwindSafe(|| modules.build(&house, key, wasm)))
-                .unwrap_or(Err(LoadError::Panicked))
-                .map(Arc::new);
-            modules.put(key, &built);
-            let _ = sender.send(Some(built));
-        });
+        self.loaders.give(Box::new(move |piece| {
+            let loaded = catch_unwind(AssertUnwindSafe(|| modules.load_file(&house, key, piece)));
+            match loaded {
+                Ok(Some(loaded)) => modules.put(key, Ok(loaded), &sender),
+                Ok(None) => {
+                    runtime.spawn_blocking(move || {
+                        let built = || modules.build(&house, key, wasm);
+                        let built = catch_unwind(AssertUnwindSafe(built));
+                        modules.put(key, built.unwrap_or(Err(LoadError::Panicked)), &sender);
+                    });
+                }
+                Err(_) => modules.put(key, Err(LoadError::Panicked), &sender),
+            }
+        }));
         Ok(Found::Building(receiver))
     }
 
-    fn put(&self, key: Key, built: &Built) {
+    fn put(&self, key: Key, built: Result<Loaded, LoadError>, all: &watch::Sender<Option<Built>>) {
+        let built = built.map(Arc::new);
+        self.shelve(key, &built);
+        // Callers who went away do not want to know.
+        let _ = all.send(Some(built));
+    }
+
+    fn shelve(&self, key: Key, built: &Built) {
         let mut shelf = self.lock();
         shelf.building = shelf.building.saturating_sub(1);
         let place = match built {
@@ -266,9 +285,6 @@ impl Modules {
     // === Building, on a blocking thread ===
 
     fn build(&self, house: &House, key: Key, wasm: Option<Vec<u8>>) -> Result<Loaded, LoadError> {
-        if let Some(loaded) = self.load_file(house, key) {
-            return Ok(loaded);
-        }
         let wasm = match wasm {
             Some(wasm) => wasm,
             None => self
@@ -289,7 +305,7 @@ impl Modules {
             self.compiler.compile(&wasm, house.profile, house.profile_id, key.variant, wall)?
         };
         self.to_file(house, key, &artefact);
-        load(house, key, artefact.facts, &artefact.code)
+        load(house, key, artefact.facts, Code::Bytes(artefact.code))
     }
 
     /// Waits for one of the few compilers.
@@ -304,36 +320,33 @@ impl Modules {
 
     /// The function from its artefact file. A file that is not ours is removed, and all else about
     /// files is only logged: the function can always be compiled again.
-    fn load_file(&self, house: &House, key: Key) -> Option<Loaded> {
+    fn load_file(&self, house: &House, key: Key, piece: &mut [u8]) -> Option<Loaded> {
         let (folder, mac_key) = self.folder.as_ref()?;
         let name = key.file_name();
-        let file = match folder.read(&name) {
-            Ok(file) => file?,
-            Err(error) => {
-                tracing::warn!(path = %folder.path(&name).display(), %error, "artefact not read");
-                return None;
-            }
-        };
+        let path = || folder.path(&name).display().to_string();
         let engine = &house.machine(key.variant).id;
-        match artefact::open(&file, mac_key, engine, &key) {
-            Ok((facts, code)) => match load(house, key, facts, code) {
+        let mut code = Code::new();
+        let opened = match folder.open_file(&name) {
+            Ok(file) => artefact::open(file?, mac_key, engine, &key, piece, &mut code),
+            Err(error) => Err(ArtefactFault::Disk(error)),
+        };
+        match opened {
+            Ok(facts) => match load(house, key, facts, code) {
                 Ok(loaded) => {
                     self.cached.fetch_add(1, Ordering::Relaxed);
                     return Some(loaded);
                 }
-                Err(error) => {
-                    let path = folder.path(&name);
-                    tracing::warn!(path = %path.display(), %error, "artefact not loaded");
-                }
+                Err(error) => tracing::warn!(path = path(), %error, "artefact not loaded"),
             },
-            Err(fault @ (ArtefactFault::Forged | ArtefactFault::Shape)) => {
-                let path = folder.path(&name);
-                tracing::warn!(path = %path.display(), %fault, "artefact refused, compiling anew");
+            Err(ArtefactFault::Disk(error)) => {
+                tracing::warn!(path = path(), %error, "artefact not read");
+                return None;
             }
+            Err(fault) => tracing::warn!(path = path(), %fault, "artefact refused, compiling anew"),
         }
         self.refused_artefacts.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = folder.remove(&name) {
-            tracing::warn!(path = %folder.path(&name).display(), %error, "artefact not removed");
+            tracing::warn!(path = path(), %error, "artefact not removed");
         }
         None
     }
@@ -384,17 +397,13 @@ impl Shelf {
 
 /// Loads code that this process or its child made, or whose MAC is this node's.
 #[allow(unsafe_code, reason = "code that was compiled before can only be loaded so")]
-pub(super) fn load(
-    house: &House,
-    key: Key,
-    facts: Facts,
-    code: &[u8],
-) -> Result<Loaded, LoadError> {
+pub(super) fn load(house: &House, key: Key, facts: Facts, code: Code) -> Result<Loaded, LoadError> {
     let machine = house.machine(key.variant);
     let failed = |error: wasmtime::Error| LoadError::Engine(format!("{error:#}"));
     // SAFETY: the bytes are what `precompile_module` returned, in this process, in the child that
     // this process started, or in an earlier life of this node, which then authenticated them.
-    let module = unsafe { Module::deserialize(&machine.engine, code) }.map_err(failed)?;
+    let module = unsafe { code.load(&machine.engine) }.map_err(failed)?;
+    let image = module.image_range();
     // Now rather than in the first call.
     module.initialize_copy_on_write_image().map_err(failed)?;
     let export = |name: &str| module.get_export_index(name);
@@ -411,5 +420,5 @@ pub(super) fn load(
         entry,
     };
     let pre = machine.linker.instantiate_pre(&module).map_err(failed)?;
-    Ok(Loaded { pre, kind, facts, exports, bytes: code.len() })
+    Ok(Loaded { pre, kind, facts, exports, bytes: image.end.addr() - image.start.addr() })
 }

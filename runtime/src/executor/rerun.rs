@@ -16,6 +16,7 @@ use talea_meter::{Refusal, Variant};
 
 use super::artefact::Key;
 use super::attempt::{Attempt, Verdict};
+use super::code::Code;
 use super::compile::{CompileError, Compiler};
 use super::house::{House, Room};
 use super::long::{Work, turn};
@@ -124,7 +125,7 @@ fn load(house: &House, wasm: &[u8], run: &Run, variant: Variant) -> Result<Loade
     let wall = Duration::MAX;
     let artefact = Compiler::InProcess.compile(wasm, house.profile, run.profile, variant, wall)?;
     let key = Key { function: run.function, profile: run.profile, variant };
-    Ok(modules::load(house, key, artefact.facts, &artefact.code)?)
+    Ok(modules::load(house, key, artefact.facts, Code::Bytes(artefact.code))?)
 }
 
 fn check(wasm: &[u8], run: &Run, input: &Input, body: &[u8]) -> Result<(), RerunError> {

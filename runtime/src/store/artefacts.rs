@@ -62,20 +62,17 @@ impl ArtefactFolder {
         self.folder.join(name)
     }
 
-    /// The whole file, or `None` if there is none. A file above the bound is an error.
-    pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+    /// The file, cut at the bound, or `None` if there is none. A file above the bound is an error.
+    pub fn open_file(&self, name: &str) -> io::Result<Option<io::Take<File>>> {
         let file = match File::open(self.path(name)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let len = file.metadata()?.len();
-        if len > ARTEFACT_LEN_MAX {
+        if file.metadata()?.len() > ARTEFACT_LEN_MAX {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "artefact above its bound"));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-        file.take(ARTEFACT_LEN_MAX).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        Ok(Some(file.take(ARTEFACT_LEN_MAX)))
     }
 
     /// Puts a file in place as a whole: written beside, synced, renamed, the folder synced.
@@ -138,18 +135,25 @@ mod tests {
 
     const ENGINE: &str = "00ff";
 
+    /// What is in the file, if there is one.
+    fn read(folder: &ArtefactFolder, name: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        folder.open_file(name).unwrap()?.read_to_end(&mut bytes).unwrap();
+        Some(bytes)
+    }
+
     #[test]
     fn a_file_is_read_back_replaced_and_removed() {
         let root = tempfile::tempdir().unwrap();
         let folder = ArtefactFolder::open(root.path(), ENGINE).unwrap();
-        assert_eq!(folder.read("a.fast").unwrap(), None);
+        assert_eq!(read(&folder, "a.fast"), None);
         folder.write("a.fast", &[b"one", b"two"]).unwrap();
-        assert_eq!(folder.read("a.fast").unwrap().unwrap(), b"onetwo");
+        assert_eq!(read(&folder, "a.fast").unwrap(), b"onetwo");
         folder.write("a.fast", &[b"three"]).unwrap();
-        assert_eq!(folder.read("a.fast").unwrap().unwrap(), b"three");
+        assert_eq!(read(&folder, "a.fast").unwrap(), b"three");
         folder.remove("a.fast").unwrap();
         folder.remove("a.fast").unwrap();
-        assert_eq!(folder.read("a.fast").unwrap(), None);
+        assert_eq!(read(&folder, "a.fast"), None);
     }
 
     #[test]
@@ -165,7 +169,7 @@ mod tests {
         assert!(!root.path().join("aaaa").exists());
         assert!(root.path().join("keep-me").exists());
         assert!(!folder.path("b.fast.1-1.partial").exists());
-        assert_eq!(folder.read("b.fast").unwrap().unwrap(), b"whole");
+        assert_eq!(read(&folder, "b.fast").unwrap(), b"whole");
     }
 
     #[cfg(unix)]
