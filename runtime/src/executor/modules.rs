@@ -223,29 +223,34 @@ impl Modules {
         drop(shelf);
         let (modules, house, runtime) = (Arc::clone(self), Arc::clone(house), Handle::current());
         // Not the caller's to cancel: whoever asks next would begin anew. It ends by the compiler's
-        // clock, and there are at most BUILDS_MAX.
+        // clock, and there are at most BUILDS_MAX. Callers hear last, when nothing of theirs is held here: who
+        // ends the executor then ends it alone.
         self.loaders.give(Box::new(move |piece| {
             let loaded = catch_unwind(AssertUnwindSafe(|| modules.load_file(&house, key, piece)));
-            match loaded {
-                Ok(Some(loaded)) => modules.put(key, Ok(loaded), &sender),
+            let built = match loaded {
+                Ok(Some(loaded)) => modules.put(key, Ok(loaded)),
                 Ok(None) => {
                     runtime.spawn_blocking(move || {
                         let built = || modules.build(&house, key, wasm);
                         let built = catch_unwind(AssertUnwindSafe(built));
-                        modules.put(key, built.unwrap_or(Err(LoadError::Panicked)), &sender);
+                        let built = modules.put(key, built.unwrap_or(Err(LoadError::Panicked)));
+                        drop((modules, house));
+                        let _ = sender.send(Some(built));
                     });
+                    return;
                 }
-                Err(_) => modules.put(key, Err(LoadError::Panicked), &sender),
-            }
+                Err(_) => modules.put(key, Err(LoadError::Panicked)),
+            };
+            drop((modules, house));
+            let _ = sender.send(Some(built));
         }));
         Ok(Found::Building(receiver))
     }
 
-    fn put(&self, key: Key, built: Result<Loaded, LoadError>, all: &watch::Sender<Option<Built>>) {
+    fn put(&self, key: Key, built: Result<Loaded, LoadError>) -> Built {
         let built = built.map(Arc::new);
         self.shelve(key, &built);
-        // Callers who went away do not want to know.
-        let _ = all.send(Some(built));
+        built
     }
 
     fn shelve(&self, key: Key, built: &Built) {
