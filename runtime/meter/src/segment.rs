@@ -22,9 +22,11 @@
 //! # Checks
 //!
 //! They are the exact variant's: the fast one looks later, and decides nothing that exact would not
-//! (`body::lazy`). The counter is compared with zero after the charge at function entry (but not in a small function that
-//! calls none of the module's: it ends soon, and a cold call in it would cost it a frame), before the charge at each loop
-//! header (on every turn), and after the charge by operand but before the effect.
+//! (`body::lazy`).
+//!
+//! The counter is compared with zero after the charge at function entry (but not in a small function that
+//! calls none of the module's: it ends soon, and a cold call in it would cost it a frame), before the charge at
+//! each loop header (on every turn), and after the charge by operand but before the effect.
 
 use std::ops::Range;
 
@@ -75,12 +77,10 @@ pub(crate) struct Shape {
     pub(crate) turns: u8,
 }
 
-/// Turns of a loop are written out if one has at most so many bytes: in a longer one, what is saved is
-/// little beside the registers that it costs.
-const TURN_BYTES_MAX: usize = 200;
-/// All turns written out have together at most so many bytes, ...
+/// All turns of a loop that are written out have together at most so many bytes, ...
 const TURNS_BYTES_MAX: usize = 400;
-/// ... and are at most so many; beyond that the gain is lost in the noise.
+/// ... and are at most so many. Both were the best of those tried on twenty kernels (benches/RESULTS.md, "Metering and
+/// prices"); beyond them the gain is lost in the noise.
 const TURNS_MAX: usize = 8;
 /// Turns written out make a body at most twice as long, and so many bytes.
 const TURNS_BYTES_FREE: usize = 256;
@@ -305,8 +305,7 @@ impl<'a> Analysis<'a> {
         shape.end = u32::try_from(next).expect("modules are bounded");
         if closed.plain_loop && !closed.busy && !shape.tabled {
             let bytes = next - closed.inside;
-            let most = if bytes <= TURN_BYTES_MAX { TURNS_MAX } else { 1 };
-            let turns = (TURNS_BYTES_MAX.min(self.room) / bytes).clamp(1, most);
+            let turns = (TURNS_BYTES_MAX.min(self.room) / bytes).clamp(1, TURNS_MAX);
             self.room -= (turns - 1) * bytes;
             shape.turns = u8::try_from(turns).expect("a few");
         }

@@ -1,7 +1,8 @@
 //! Threads that bring functions from their artefact files.
 //!
 //! Owns: who loads, and a buffer for each of them, for a piece of a file. Invariant: a few threads, which are there
-//! before the first call and end when their owner is gone. Absent: compiling, which takes seconds and a thread of the runtime's own; what a file must be to be believed.
+//! before the first call and end when their owner is gone. Absent: compiling, which takes seconds and a thread of the
+//! runtime's own; what a file must be to be believed.
 //!
 //! One thread of the runtime for each function that is loaded would leave what it freed with each of them, and a first
 //! call would wait for a thread to start.

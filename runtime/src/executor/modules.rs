@@ -227,30 +227,31 @@ impl Modules {
         // ends the executor then ends it alone.
         self.loaders.give(Box::new(move |piece| {
             let loaded = catch_unwind(AssertUnwindSafe(|| modules.load_file(&house, key, piece)));
-            let built = match loaded {
-                Ok(Some(loaded)) => modules.put(key, Ok(loaded)),
-                Ok(None) => {
-                    runtime.spawn_blocking(move || {
-                        let built = || modules.build(&house, key, wasm);
-                        let built = catch_unwind(AssertUnwindSafe(built));
-                        let built = modules.put(key, built.unwrap_or(Err(LoadError::Panicked)));
-                        drop((modules, house));
-                        let _ = sender.send(Some(built));
-                    });
-                    return;
-                }
-                Err(_) => modules.put(key, Err(LoadError::Panicked)),
-            };
-            drop((modules, house));
-            let _ = sender.send(Some(built));
+            if let Some(loaded) = loaded.transpose() {
+                modules.finish(house, key, loaded.map(Ok), &sender);
+                return;
+            }
+            runtime.spawn_blocking(move || {
+                let built = catch_unwind(AssertUnwindSafe(|| modules.build(&house, key, wasm)));
+                modules.finish(house, key, built, &sender);
+            });
         }));
         Ok(Found::Building(receiver))
     }
 
-    fn put(&self, key: Key, built: Result<Loaded, LoadError>) -> Built {
-        let built = built.map(Arc::new);
+    /// Shelves what a thread came to, lets go of what it held, and tells all who wait.
+    fn finish(
+        self: Arc<Self>,
+        house: Arc<House>,
+        key: Key,
+        built: std::thread::Result<Result<Loaded, LoadError>>,
+        all: &watch::Sender<Option<Built>>,
+    ) {
+        let built = built.unwrap_or(Err(LoadError::Panicked)).map(Arc::new);
         self.shelve(key, &built);
-        built
+        drop((self, house));
+        // Callers who went away do not want to know.
+        let _ = all.send(Some(built));
     }
 
     fn shelve(&self, key: Key, built: &Built) {
@@ -330,13 +331,13 @@ impl Modules {
         let name = key.file_name();
         let path = || folder.path(&name).display().to_string();
         let engine = &house.machine(key.variant).id;
-        let mut code = Code::new();
-        let opened = match folder.open_file(&name) {
-            Ok(file) => artefact::open(file?, mac_key, engine, &key, piece, &mut code),
-            Err(error) => Err(ArtefactFault::Disk(error)),
-        };
+        let file = folder.open_file(&name).transpose()?.map_err(ArtefactFault::Disk);
+        let opened = file.and_then(|file| {
+            let mut code = Code::new();
+            artefact::open(file, mac_key, engine, &key, piece, &mut code).map(|facts| (facts, code))
+        });
         match opened {
-            Ok(facts) => match load(house, key, facts, code) {
+            Ok((facts, code)) => match load(house, key, facts, code) {
                 Ok(loaded) => {
                     self.cached.fetch_add(1, Ordering::Relaxed);
                     return Some(loaded);
